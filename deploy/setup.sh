@@ -1,0 +1,26 @@
+#!/bin/sh
+# Makes the virtual environment DIR with csro and its pinned dependencies. Usage: PYTHON=python3 sh deploy/setup.sh DIR
+set -eu
+dir=$1
+python=${PYTHON:-python3}
+say() { printf '%s\n' "csro set-up: $*" >&2; }
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
+    say "need Python 3.11 or newer as '$python' (set PYTHON=/path/to/python3.11)"
+    exit 1
+}
+if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        say "installing python3-venv"
+        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
+    else
+        say "this Python has no venv module: apt-get install python3-venv"
+        exit 1
+    fi
+fi
+[ -x "$dir/bin/python" ] || "$python" -m venv "$dir"
+say "installing dependencies (a few minutes the first time)"
+"$dir/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+# Ray's agents miss their start-up deadline when they must compile bytecode first.
+"$dir/bin/python" -m compileall -q -j 0 "$dir/lib" >/dev/null 2>&1 || true
+say "done"

@@ -1,0 +1,45 @@
+"""What both drivers ask of an oracle: a program that does well against a meta-strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from evolve.candidate import Candidate
+from evolve.program import Program
+from evolve.scoring import Scored, ScoringTask
+
+
+@dataclass(frozen=True)
+class BestResponseTask:
+    """Find a program with a high return in ``scoring`` (the mixture, the seat, the matches, the search seeds).
+
+    ``task_id`` names the task within its run (``br-003``); ``incumbents`` are programs to start from, the
+    game's seed program among them. ``fresh_seed`` seeds the matches of the re-scoring before promotion,
+    which the search never sees.
+    """
+
+    task_id: str
+    scoring: ScoringTask
+    incumbents: tuple[Program, ...]
+    seed: int
+    fresh_seed: int
+    fresh_matches_per_opponent: int
+
+
+@dataclass(frozen=True)
+class BestResponse:
+    """The winner, its score on the search's seeds, and the one that counts: on fresh seeds."""
+
+    candidate: Candidate
+    fresh: Scored
+    programs_scored: int
+    failures: Mapping[str, int]
+    llm_calls: int
+
+
+class BestResponseOracle(Protocol):
+    """Computes an approximate best response. Resumable: the same ``task_id`` goes on where it was left."""
+
+    async def respond(self, task: BestResponseTask) -> BestResponse: ...

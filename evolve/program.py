@@ -1,0 +1,45 @@
+"""A policy program: source text and the name its content gives it."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+ID_LENGTH = 16
+
+
+def normalise(source: str) -> str:
+    """Source with comments and layout taken away; docstrings stay, for they are the stated strategy.
+
+    A source that does not parse is normalised by its line ends alone, so that it still has an id.
+    """
+    try:
+        return ast.unparse(ast.parse(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return "\n".join(line.rstrip() for line in source.strip().splitlines())
+
+
+@dataclass(frozen=True)
+class Program:
+    """Policy source code with its content id (sha256 of the normalised source, 16 hex digits)."""
+
+    source: str
+
+    @cached_property
+    def id(self) -> str:
+        return hashlib.sha256(normalise(self.source).encode("utf-8", "surrogatepass")).hexdigest()[:ID_LENGTH]
+
+    @cached_property
+    def docstring(self) -> str:
+        """The strategy its author states: of the policy class or function, else of the module, else ``""``."""
+        try:
+            tree = ast.parse(self.source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            return ""
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in ("Policy", "policy"):
+                if text := ast.get_docstring(node):
+                    return text
+        return ast.get_docstring(tree) or ""
