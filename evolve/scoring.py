@@ -1,4 +1,4 @@
-"""What an evaluation of a program is: a score with its error, or a failure with its traceback. Never a number for a failure."""
+"""What an evaluation of a program is: a score with its error, or a failure. Never a number for a failure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from evolve.program import Program
 
 @dataclass(frozen=True)
 class OpponentReturn:
-    """Returns of one player against one opponent: mean, standard error of the mean, matches played."""
+    """Returns of one player against one opponent: mean, standard error of the mean, matches played.
+
+    ``forfeits`` counts matches that the opponent lost by failing, each booked as the best return there is.
+    """
 
     mean: float
     stderr: float
     matches: int
+    forfeits: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,5 +74,5 @@ class Scorer(Protocol):
     """Scores programs in isolation. Safe to call concurrently."""
 
     async def score(self, program: Program, task: ScoringTask) -> Evaluation:
-        """Raises :class:`sandbox.faults.SandboxError` if no isolated process can be had; never for the program's sake."""
+        """Raises :class:`sandbox.faults.SandboxError` if no isolated process can be had, never for a bad program."""
         ...

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from evolve.llm.core import BudgetExhaustedError
-
 
 @dataclass(frozen=True)
 class Budget:

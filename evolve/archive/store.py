@@ -1,0 +1,71 @@
+"""Everything durable of one run, behind one door: islands, budget, completions, payoffs, checkpoints.
+
+Two implementations pass one conformance suite: ``evolve.archive.memory`` and ``evolve.archive.redis``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from evolve.archive.core import Archive, ArchiveSettings
+from evolve.llm.budget import Budget, Ledger
+from evolve.llm.core import Completion, Prompt
+from evolve.scoring import OpponentReturn
+
+Record = Mapping[str, object]
+"""A checkpoint: string keys, values that msgpack can carry."""
+
+
+class CompletionStore(Protocol):
+    """Every completion a run paid for, by its request key. A completion is stored before it is used."""
+
+    def get(self, key: str) -> Completion | None: ...
+
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
+        """Keeps the first completion of a key; a second one changes nothing."""
+        ...
+
+    def items(self) -> Iterator[tuple[str, Prompt, Completion]]:
+        """All of them, in the order in which they were stored."""
+        ...
+
+
+class PayoffCache(Protocol):
+    """Returns of (program, opponent, seed block): facts that outlive every meta-strategy."""
+
+    def get(self, program_id: str, opponent_id: str, block: str) -> OpponentReturn | None: ...
+
+    def put(self, program_id: str, opponent_id: str, block: str, value: OpponentReturn) -> None: ...
+
+
+class Store(Protocol):
+    """The durable state of one run. Safe for many processes; reopened by run id."""
+
+    run_id: str
+
+    def archive(self, task_id: str, settings: ArchiveSettings) -> Archive:
+        """The archive of a task, made on first use. The settings of the first call stay in force."""
+        ...
+
+    def ledger(self, budget: Budget) -> Ledger: ...
+
+    @property
+    def completions(self) -> CompletionStore: ...
+
+    @property
+    def payoffs(self) -> PayoffCache: ...
+
+    def save(self, name: str, record: Record) -> None:
+        """Writes a named checkpoint atomically."""
+        ...
+
+    def load(self, name: str) -> Record | None: ...
+
+    def log(self, event: Record) -> None:
+        """Appends to the run's event log."""
+        ...
+
+    def events(self, start: int = 0) -> list[Record]:
+        """The event log from position ``start``, oldest first."""
+        ...
