@@ -30,10 +30,14 @@ ALLOWED_MODULES = (
 )
 """What policies may import: the sandbox loads these before it shuts the file system off."""
 
-_COMMON = """\
+_ONE_MATCH = """\
 One object plays one match; it is built afresh for the next, so what it learns about an opponent it keeps
-in its own attributes. All randomness must come from a private generator made from the seed
-(random.Random(seed) or numpy.random.default_rng(seed)). Allowed modules: {modules}.
+in its own attributes."""
+
+_COMMON = """\
+All randomness must come from a private generator made from the seed
+(random.Random(seed) or numpy.random.default_rng(seed)). Allowed modules:
+{modules}.
 There are no files, network, threads, processes or clocks, and printing shows nothing. An exception, an
 illegal action or a move over its time limit forfeits. The docstring states the strategy in a sentence or two."""
 
@@ -45,8 +49,9 @@ class Policy:
     def __init__(self, player, seed): ...   # player: int, the seat; seed: int
     def act(self, observation): ...         # called once for each decision
 """
-    return "\n".join((head, act_returns, textwrap.dedent(observation).strip(), "", common_rules()))
+    return "\n".join((head, act_returns, textwrap.dedent(observation).strip(), "", _ONE_MATCH, common_rules()))
 
 
 def common_rules() -> str:
-    return _COMMON.format(modules=", ".join(ALLOWED_MODULES))
+    """What holds for every policy program of every game: randomness, modules, forfeits, the docstring."""
+    return _COMMON.format(modules=textwrap.fill(", ".join(ALLOWED_MODULES), width=110))

@@ -8,7 +8,6 @@ the standard one with the columns reversed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -22,7 +21,7 @@ _RULES = """\
 A matrix game of two players, {rounds}. Player 0 chooses a row and player 1 a column at the same time. Player 0
 has the actions 0 to {last_row}, player 1 the actions 0 to {last_column}.
 {payoffs}
-{goal}"""
+A player's return is the sum of its payoffs over the match."""
 
 _COMMON_PAYOFF = """\
 Both players receive the same payoff, the entry at (row, column):
@@ -40,10 +39,13 @@ def policy(history): ...   # a distribution over the own actions, as a list of {
 history is a dict:
   "state": list of int, all 0: a matrix game has one state; its last entry is the state now
   "action": list of [row, column], the joint actions so far, oldest first (empty in the first round)
-  "player": int, the seat to decide for: 0 chooses rows, 1 chooses columns
+  "player": int, the seat to decide for: 0 chooses rows, 1 chooses columns{legal}
 The probabilities add to 1; an int stands for that action alone. A class Policy with __init__(self, player, seed)
 and act(self, history) may be written instead where something has to be remembered.
 {common}"""
+
+_LEGAL_ACTIONS = """
+  "legal_actions": list of int, the seat's own actions; every other one has probability 0"""
 
 _SEED_PROGRAM = '''\
 def policy(history):
@@ -51,12 +53,15 @@ def policy(history):
     # EVOLVE-BLOCK-START
     weights = {weights}
     # EVOLVE-BLOCK-END
-    weights = [max(0.0, w) for w in weights]
+    weights = [max(0.0, w) for w in weights]{mask}
     total = sum(weights)
     if total == 0:
-        return [1 / len(weights)] * len(weights)
+        return 0
     return [w / total for w in weights]
 '''
+
+_MASK = """
+    weights = [w if a in history["legal_actions"] else 0.0 for a, w in enumerate(weights)]"""
 
 
 def _payoff_matrix(values: object, what: str) -> FloatArray:
@@ -108,16 +113,18 @@ class MatrixGame:
     @property
     def brief(self) -> GameBrief:
         rows, columns = self.row.shape
+        square = rows == columns
+        num_actions = max(rows, columns)
+        legal = "" if square else _LEGAL_ACTIONS
         return GameBrief(
             rules=_RULES.format(
                 rounds="played once" if self.num_rounds == 1 else f"played {self.num_rounds} times in a match",
                 last_row=rows - 1,
                 last_column=columns - 1,
                 payoffs=self._payoffs_in_words(),
-                goal="A player's return is the sum of its payoffs over the match.",
             ),
-            policy_api=_POLICY_API.format(num_actions=max(rows, columns), common=common_rules()),
-            seed_program=_SEED_PROGRAM.format(weights=[1.0] * max(rows, columns)),
+            policy_api=_POLICY_API.format(num_actions=num_actions, legal=legal, common=common_rules()),
+            seed_program=_SEED_PROGRAM.format(weights=[1.0] * num_actions, mask="" if square else _MASK),
             smoke_observations=self._smoke_observations(),
         )
 
@@ -156,7 +163,7 @@ class MatrixGame:
 
     def expected_returns(self, p: FloatArray, q: FloatArray) -> FloatArray:
         """Exact returns ``(2,)`` when player 0 plays ``p`` and player 1 plays ``q`` in every round: pᵀMq."""
-        return self.num_rounds * np.array([p @ self.row @ q, p @ self.column @ q])
+        return np.array([p @ self.row @ q, p @ self.column @ q], dtype=np.float64) * self.num_rounds
 
 
 class MatrixEpisode:
@@ -218,8 +225,8 @@ def penalty(penalty: float = -2.0, form: str = "paper", num_rounds: int = 1) -> 
     """Penalty: two optima worth 10 to each that miss each other at ``penalty`` < 0; best social welfare 20."""
     if isinstance(penalty, bool) or not isinstance(penalty, int | float) or not penalty < 0:
         raise ValueError(f"penalty must be a number below 0, not {penalty!r}")
-    paper = [[penalty, 0, 10], [0, 2, 0], [10, 0, penalty]]
-    standard = [[10, 0, penalty], [0, 2, 0], [penalty, 0, 10]]
+    paper: list[list[float]] = [[penalty, 0, 10], [0, 2, 0], [10, 0, penalty]]
+    standard: list[list[float]] = [[10, 0, penalty], [0, 2, 0], [penalty, 0, 10]]
     return MatrixGame("penalty", _in_form(form, paper, standard), num_rounds=num_rounds)
 
 
