@@ -16,13 +16,14 @@ class BestResponseTask:
     """Find a program with a high return in ``scoring`` (the mixture, the seat, the matches, the search seeds).
 
     ``task_id`` names the task within its run (``br-003``); ``incumbents`` are programs to start from, the
-    game's seed program among them. ``fresh_seed`` seeds the matches of the re-scoring before promotion,
-    which the search never sees.
+    game's seed program among them. ``taken`` are ids already in the policy pool: none of them is a new best response.
+    ``fresh_seed`` seeds the matches of the re-scoring before promotion, which the search never sees.
     """
 
     task_id: str
     scoring: ScoringTask
     incumbents: tuple[Program, ...]
+    taken: frozenset[str]
     seed: int
     fresh_seed: int
     fresh_matches_per_opponent: int
@@ -30,16 +31,24 @@ class BestResponseTask:
 
 @dataclass(frozen=True)
 class BestResponse:
-    """The winner, its score on the search's seeds, and the one that counts: on fresh seeds."""
+    """The winner with its score on the search's seeds, and the score that counts: on fresh seeds."""
 
     candidate: Candidate
     fresh: Scored
-    programs_scored: int
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a search came to. ``best`` is ``None`` if no program outside the pool ran (after an exhausted budget, say).
+
+    ``programs`` counts the children evaluated, ``failures`` those that failed by fault."""
+
+    best: BestResponse | None
+    programs: int
     failures: Mapping[str, int]
-    llm_calls: int
 
 
 class BestResponseOracle(Protocol):
     """Computes an approximate best response. Resumable: the same ``task_id`` goes on where it was left."""
 
-    async def respond(self, task: BestResponseTask) -> BestResponse: ...
+    async def respond(self, task: BestResponseTask) -> Response: ...

@@ -1,0 +1,87 @@
+"""From a parent to a child: build the prompt, ask the model, read its answer. What every oracle does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evolve.candidate import Candidate
+from evolve.llm.core import LLM
+from evolve.mutation import EditFaultError, apply_edits, extract_code, full_rewrite
+from evolve.program import Program
+from evolve.prompting import (
+    Directive,
+    OpponentsView,
+    PromptSettings,
+    description_prompt,
+    proposal_prompt,
+    view_opponents,
+    visible_opponents,
+)
+from evolve.scoring import Failed, ScoringTask
+from games.core import Game
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A child not yet scored. An unreadable answer is its own ``program``, and ``fault`` says what is wrong with it."""
+
+    program: Program
+    fault: Failed | None
+    request_key: str
+
+
+class Proposer:
+    """Asks one model for children that do well in one scoring task."""
+
+    def __init__(self, game: Game, llm: LLM, scoring: ScoringTask, settings: PromptSettings) -> None:
+        self._game = game
+        self._llm = llm
+        self._scoring = scoring
+        self._settings = settings
+        self._opponents: asyncio.Task[OpponentsView] | None = None
+
+    async def propose(
+        self, directive: Directive, parent: Candidate | None, inspirations: Sequence[Candidate], sample: str
+    ) -> Proposal:
+        """``sample`` names the proposal within its run. Raises what the model's ``complete`` raises."""
+        prompt = proposal_prompt(
+            self._game.brief,
+            await self._view(),
+            self._settings,
+            directive,
+            weights=self._scoring.weights,
+            parent=parent,
+            inspirations=inspirations,
+            sample=sample,
+        )
+        completion = await self._llm.complete(prompt)
+        key = prompt.key(self._llm.model)
+        try:
+            return Proposal(_read(directive, parent, completion.text), None, key)
+        except EditFaultError as fault:
+            return Proposal(Program(completion.text), Failed("edit", fault.fault, str(fault)), key)
+
+    async def _view(self) -> OpponentsView:
+        """The opponents as prompts show them, described by the model once if the settings ask for it."""
+        if self._opponents is None or (self._opponents.done() and self._opponents.exception() is not None):
+            self._opponents = asyncio.create_task(self._describe())
+        return await asyncio.shield(self._opponents)
+
+    async def _describe(self) -> OpponentsView:
+        scoring, settings = self._scoring, self._settings
+        descriptions: dict[str, str] = {}
+        if settings.opponent_input in ("description", "both"):
+            for opponent in visible_opponents(scoring.weights, settings):
+                prompt = description_prompt(self._game.brief, scoring.opponents[opponent], settings)
+                descriptions[opponent] = (await self._llm.complete(prompt)).text
+        return view_opponents(scoring.opponents, scoring.weights, settings, descriptions)
+
+
+def _read(directive: Directive, parent: Candidate | None, answer: str) -> Program:
+    if parent is None:
+        return Program(extract_code(answer) + "\n")
+    if directive == "edit":
+        return apply_edits(parent.program, answer)
+    return full_rewrite(parent.program, answer)
