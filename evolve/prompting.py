@@ -30,9 +30,9 @@ Directive = Literal["new", "full", "edit", "fix"]
 class PromptSettings:
     """What prompts show and how answers are sampled.
 
-    ``opponent_filter`` is one of the paper's three (CSRO section 2.4.1): all, the ``top_k`` heaviest, or those of weight
-    at least ``min_support``. ``opponent_chars`` bounds the text about opponents. ``edit_share`` is the share of proposals
-    that ask for SEARCH/REPLACE edits instead of a full rewrite.
+    ``opponent_filter`` is one of the paper's three (CSRO section 2.4.1): all, the ``top_k`` heaviest, or those of
+    weight at least ``min_support``. ``opponent_chars`` bounds the text about opponents. ``edit_share`` is the share of
+    proposals that ask for SEARCH/REPLACE edits instead of a full rewrite.
     """
 
     opponent_input: OpponentInput = "code"
@@ -147,7 +147,7 @@ def opponent_name(program_id: str) -> str:
 
 
 def fence(text: str, language: str = "") -> str:
-    """Text as a fenced block; the fence is longer than any run of backticks in it, so it cannot be closed from inside."""
+    """Text as a fenced block, its fence longer than any run of backticks in it: it cannot be closed from inside."""
     longest = max((len(run) for run in re.findall(r"`{3,}", text)), default=2)
     ticks = "`" * (longest + 1)
     return f"{ticks}{language}\n{text.rstrip()}\n{ticks}"

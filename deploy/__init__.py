@@ -1,0 +1,1 @@
+"""Presets (``experiments/``) and what a cluster needs. Data, no code."""

@@ -1,0 +1,272 @@
+"""The experiment file: TOML in, frozen records out. A key that nobody reads is an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import tomli_w
+
+from evolve.archive.core import ArchiveSettings
+from evolve.llm.budget import Budget
+from evolve.prompting import PromptSettings
+from games.registry import make_game
+from sandbox.limits import Limits
+
+T = TypeVar("T")
+
+
+class SettingsError(ValueError):
+    """Bad experiment: one line that says which key, what is wrong, and what would do."""
+
+
+@dataclass(frozen=True)
+class GameSettings:
+    """``name`` and the game's own parameters (every other key of ``[game]``)."""
+
+    name: str = "repeated_rps"
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PsroSettings:
+    """``payoff_matches`` is the number of matches behind each entry of the empirical game."""
+
+    iterations: int = 4
+    meta_solver: str = "nash"
+    payoff_matches: int = 8
+
+
+@dataclass(frozen=True)
+class OracleSettings:
+    """``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion."""
+
+    kind: Literal["alpha_evolve"] = "alpha_evolve"
+    matches: int = 4
+    fresh_matches: int = 16
+    opponent_input: Literal["code", "description", "both", "none"] = "code"
+    opponent_filter: Literal["none", "top_k", "min_support"] = "top_k"
+    top_k: int = 5
+    min_support: float = 0.05
+    opponent_chars: int = 48_000
+    edit_share: float = 0.4
+
+
+@dataclass(frozen=True)
+class ArchiveKeys:
+    """``[archive]``: see :class:`evolve.archive.core.ArchiveSettings`; the return scale comes from the game."""
+
+    num_islands: int = ArchiveSettings.num_islands
+    proposals: int = ArchiveSettings.proposals
+    temperature: float = ArchiveSettings.temperature
+    temperature_period: int = ArchiveSettings.temperature_period
+    length_temperature: float = ArchiveSettings.length_temperature
+    num_inspirations: int = ArchiveSettings.num_inspirations
+    migration_interval: int = ArchiveSettings.migration_interval
+    migrants: int = ArchiveSettings.migrants
+    reset_interval: int = ArchiveSettings.reset_interval
+    lease_s: float = ArchiveSettings.lease_s
+
+
+@dataclass(frozen=True)
+class LLMSettings:
+    """``model`` is ``provider:model`` or ``offline``; ``in_flight`` is the number of proposals under way at a time."""
+
+    model: str = "offline"
+    temperature: float = 1.0
+    max_output_tokens: int = 8192
+    in_flight: int = 8
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """``matches`` per member of the reference population, for each policy of the final mixture."""
+
+    matches: int = 100
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """``scorers`` is the number of scoring processes; 0 means one per processor."""
+
+    scorers: int = 0
+    evolvers: int = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run, as data. ``sandbox`` starts from the game's own limits."""
+
+    run_id: str = ""
+    method: Literal["csro"] = "csro"
+    execution: Literal["ray", "local"] = "ray"
+    seed: int = 0
+    game: GameSettings = GameSettings()
+    psro: PsroSettings = PsroSettings()
+    oracle: OracleSettings = OracleSettings()
+    archive: ArchiveKeys = ArchiveKeys()
+    llm: LLMSettings = LLMSettings()
+    budget: Budget = field(default_factory=Budget)
+    evaluation: EvaluationSettings = EvaluationSettings()
+    sandbox: Limits = field(default_factory=Limits)
+    workers: WorkerSettings = WorkerSettings()
+
+    def prompts(self) -> PromptSettings:
+        return PromptSettings(
+            opponent_input=self.oracle.opponent_input,
+            opponent_filter=self.oracle.opponent_filter,
+            top_k=self.oracle.top_k,
+            min_support=self.oracle.min_support,
+            opponent_chars=self.oracle.opponent_chars,
+            edit_share=self.oracle.edit_share,
+            temperature=self.llm.temperature,
+            max_output_tokens=self.llm.max_output_tokens,
+        )
+
+    def archive_settings(self, return_range: tuple[float, float]) -> ArchiveSettings:
+        low, high = return_range
+        return ArchiveSettings(**dataclasses.asdict(self.archive), return_scale=high - low)
+
+    def to_toml(self) -> str:
+        """The resolved experiment: every key with its value, in the form that :func:`load_experiment` reads."""
+        tables = dataclasses.asdict(self)
+        tables["game"] = {"name": self.game.name, **self.game.parameters}
+        return tomli_w.dumps(_without_none(tables))
+
+
+def load_experiment(preset_or_path: str, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads a preset by name or a TOML file by path, then applies ``a.b=c`` overrides.
+
+    Raises :class:`SettingsError`."""
+    tables = _read(preset_or_path)
+    for override in overrides:
+        _override(tables, override)
+    return experiment_from(tables)
+
+
+def experiment_from(tables: Mapping[str, object]) -> Experiment:
+    """The experiment that nested tables describe. Raises :class:`SettingsError`."""
+    values = dict(tables)
+    game = _table(values, "game")
+    values.pop("game", None)
+    parameters = {key: value for key, value in game.items() if key != "name"}
+    name = _convert(game.get("name", GameSettings.name), str, "game.name")
+    try:
+        spec = make_game(name, **parameters).spec
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    values["sandbox"] = {**spec.limits, **_table(values, "sandbox")}
+    experiment = _build(Experiment, values, "")
+    return dataclasses.replace(experiment, game=GameSettings(name, parameters))
+
+
+def _table(values: Mapping[str, object], name: str) -> dict[str, Any]:
+    table = values.get(name, {})
+    if not isinstance(table, dict):
+        raise SettingsError(f"{name} must be a table: [{name}]")
+    return table
+
+
+def preset_names() -> list[str]:
+    return sorted(p.name.removesuffix(".toml") for p in _presets().iterdir() if p.name.endswith(".toml"))
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """``; did you mean X?`` or the list of what there is."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names)}"
+
+
+def _presets() -> Any:
+    return resources.files("deploy") / "experiments"
+
+
+def _read(preset_or_path: str) -> dict[str, Any]:
+    path = Path(preset_or_path)
+    if path.suffix == ".toml" or path.is_file():
+        if not path.is_file():
+            raise SettingsError(f"no experiment file {preset_or_path}")
+        text = path.read_text(encoding="utf-8")
+    elif preset_or_path in preset_names():
+        text = (_presets() / f"{preset_or_path}.toml").read_text(encoding="utf-8")
+    else:
+        raise SettingsError(f"no preset or file named {preset_or_path!r}{near(preset_or_path, preset_names())}")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{preset_or_path} is not valid TOML: {error}") from None
+
+
+def _override(tables: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise SettingsError(f"--set takes KEY=VALUE, such as psro.iterations=2; got {override!r}")
+    *path, last = key.strip().split(".")
+    table = tables
+    for part in path:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise SettingsError(f"{key.strip()}: {part} is not a table")
+    try:
+        table[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[last] = text.strip()  # a bare word is a string
+
+
+def _build(kind: type[T], values: Mapping[str, object], path: str) -> T:
+    known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind)
+    built: dict[str, Any] = {}
+    for key, value in values.items():
+        full = f"{path}{key}"
+        if key not in known:
+            raise SettingsError(f"unknown key {full}{near(key, known)}")
+        if dataclasses.is_dataclass(hints[key]):
+            if not isinstance(value, dict):
+                raise SettingsError(f"{full} must be a table")
+            built[key] = _build(typing.cast(type, hints[key]), value, f"{full}.")
+        else:
+            built[key] = _convert(value, hints[key], full)
+    return kind(**built)
+
+
+def _convert(value: object, hint: Any, key: str) -> Any:
+    """``value`` as the type ``hint``, where TOML's own types leave no doubt; else :class:`SettingsError`."""
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise SettingsError(f"{key}={value!r}: must be {' or '.join(map(str, choices))}")
+        return value
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if option is float and type(value) is int:
+            return float(value)
+        if option is not type(None) and type(value) is option:
+            _check_number(value, key)
+            return value
+    names = " or ".join("none" if o is type(None) else o.__name__ for o in options)
+    raise SettingsError(f"{key}={value!r}: must be of type {names}")
+
+
+def _check_number(value: object, key: str) -> None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and not value >= 0:
+        raise SettingsError(f"{key}={value!r}: must not be negative")
+
+
+def _without_none(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no null: an absent key says the same."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in tables.items()
+        if value is not None
+    }
