@@ -1,0 +1,118 @@
+"""Calls that are paid for once: looked up, reserved, made, stored, settled - in this order.
+
+The key of a completion is ``prompt.key(completion.model)``. A process killed between any two steps loses nothing it
+paid for except a call whose answer had not arrived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from evolve.archive.store import CompletionStore
+from evolve.llm.budget import Ledger, Usage
+from evolve.llm.core import LLM, BudgetExhaustedError, Completion, Prompt
+from evolve.llm.ensemble import answering_model
+from evolve.llm.pricing import price_of
+
+
+@dataclass
+class _Flight:
+    """One request on its way, and how many callers wait for it."""
+
+    task: asyncio.Task[Completion]
+    waiters: int = 0
+
+
+class RecordedLLM:
+    """``inner`` behind a store of completions and a budget. Callers that ask the same at the same time share one call.
+
+    Reserved is the worst case: prompt characters / 4 tokens in, ``max_output_tokens`` out, at list price. Where only
+    reservations of this process's own calls in flight stand in the way, a call waits for them to settle; the budget is
+    exhausted when it does not fit and nothing of ours is in flight.
+    """
+
+    def __init__(self, inner: LLM, completions: CompletionStore, ledger: Ledger) -> None:
+        self._inner = inner
+        self._completions = completions
+        self._ledger = ledger
+        self._flights: dict[str, _Flight] = {}
+        self._calling: set[asyncio.Task[Completion]] = set()
+        self._unstored: dict[str, Completion] = {}
+
+    @property
+    def model(self) -> str:
+        return self._inner.model
+
+    def model_for(self, prompt: Prompt) -> str:
+        return answering_model(self._inner, prompt)
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        """The recorded completion, or a new one.
+
+        Raises :class:`BudgetExhaustedError`, :class:`LLMError`, or what the store raises when it cannot keep an answer
+        (it is then kept here, and the next request for it stores it instead of paying again)."""
+        model = self.model_for(prompt)
+        key = prompt.key(model)
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = _Flight(asyncio.create_task(self._fetch(key, model, prompt), name=f"completion {key[:12]}"))
+            self._flights[key] = flight
+        flight.waiters += 1
+        try:
+            return await asyncio.shield(flight.task)
+        finally:
+            flight.waiters -= 1
+            if flight.waiters == 0:
+                flight.task.cancel()  # changes nothing once the task is done
+                if self._flights.get(key) is flight:
+                    del self._flights[key]
+
+    async def _fetch(self, key: str, model: str, prompt: Prompt) -> Completion:
+        recorded = self._completions.get(key)
+        if recorded is None:
+            if key not in self._unstored:
+                await self._reserve(key, _estimate(model, prompt))
+                self._unstored[key] = await self._call(key, prompt)
+            self._completions.put(key, prompt, self._unstored[key])
+            answer = self._unstored.pop(key)
+            # Another process may have been first; what the store keeps is what a replay will see.
+            recorded = self._completions.get(key) or answer
+        # Settling again what an earlier process may have settled is free, and mends a kill between store and settle.
+        self._ledger.settle(key, _usage(recorded))
+        return recorded
+
+    async def _call(self, key: str, prompt: Prompt) -> Completion:
+        task = asyncio.current_task()
+        assert task is not None
+        self._calling.add(task)
+        answered = False
+        try:
+            completion = await self._inner.complete(prompt)
+            answered = True
+            return completion
+        finally:
+            self._calling.discard(task)
+            if not answered:
+                self._ledger.release(key)
+
+    async def _reserve(self, key: str, estimate: Usage) -> None:
+        while True:
+            try:
+                return self._ledger.reserve(key, estimate)
+            except BudgetExhaustedError:
+                if not self._calling:
+                    raise
+            await asyncio.wait(self._calling, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _estimate(model: str, prompt: Prompt) -> Usage:
+    tokens_in = -(-(len(prompt.system) + len(prompt.user)) // 4)
+    price = price_of(model)
+    usd = price.usd(tokens_in, prompt.max_output_tokens) if price else 0.0
+    return Usage(1, tokens_in, prompt.max_output_tokens, usd, 0 if price else 1)
+
+
+def _usage(completion: Completion) -> Usage:
+    unpriced = completion.usd is None
+    return Usage(1, completion.tokens_in, completion.tokens_out, completion.usd or 0.0, int(unpriced))
