@@ -194,7 +194,12 @@ class EmpiricalGame:
     def from_record(cls, record: Mapping[str, object]) -> EmpiricalGame:
         """Raises ``ValueError`` if ``record`` is not what :meth:`to_record` wrote."""
         match record:
-            case {"utility": str(utility), "symmetric": bool(symmetric), "populations": list(ids), "payoffs": list(entries)}:
+            case {
+                "utility": str(utility),
+                "symmetric": bool(symmetric),
+                "populations": list(ids),
+                "payoffs": list(entries),
+            }:
                 payoffs = {
                     tuple(profile): tuple(OpponentReturn(*estimate) for estimate in returns)
                     for profile, returns in entries
