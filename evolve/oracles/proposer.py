@@ -57,7 +57,7 @@ class Proposer:
             sample=sample,
         )
         completion = await self._llm.complete(prompt)
-        key = prompt.key(self._llm.model)
+        key = prompt.key(completion.model)
         try:
             return Proposal(_read(directive, parent, completion.text), None, key)
         except EditFaultError as fault:

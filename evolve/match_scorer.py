@@ -1,0 +1,110 @@
+"""Scores programs by matches in the sandbox: the trusted step between a child's source and its place in the archive."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evolve.program import Program
+from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored, ScoringTask
+from games.core import Game
+from games.seeds import match_seed
+from sandbox.faults import Fault
+from sandbox.limits import Limits
+from sandbox.referee import MatchRecord, Referee
+
+_EXCERPT_ROUNDS = 40
+
+
+@dataclass(frozen=True)
+class _Duel:
+    """Matches of a program against one opponent: its return in each, and one record to show."""
+
+    returns: Sequence[float]
+    forfeits: int
+    shown: MatchRecord | None
+    shown_seat: int
+
+
+def score(referee: Referee, game: Game, program: Program, task: ScoringTask, limits: Limits) -> Evaluation:
+    """The program's return against the mixture of ``task``, stratified by opponent.
+
+    Every opponent is met ``task.matches_per_opponent`` times, in symmetric games from alternating seats. The first
+    fault of the program ends its evaluation as :class:`Failed`. An opponent that fails twice on one seed forfeits.
+    Raises ``sandbox.faults.SandboxError`` if isolation cannot be had.
+    """
+    by_opponent: dict[str, OpponentReturn] = {}
+    duels: dict[str, _Duel] = {}
+    for opponent_id, opponent in task.opponents.items():
+        duel = _play(referee, game, program, opponent, task, limits)
+        if isinstance(duel, Fault):
+            return Failed(duel.stage.value, duel.kind.value, duel.traceback or duel.detail)
+        duels[opponent_id] = duel
+        by_opponent[opponent_id] = _summarise(duel)
+    worst = min(by_opponent, key=lambda i: by_opponent[i].mean)
+    return stratified(by_opponent, task, transcript(duels[worst]))
+
+
+def stratified(by_opponent: dict[str, OpponentReturn], task: ScoringTask, shown: str = "") -> Scored:
+    """``mean = sum_j w_j mean_j`` and ``stderr = sqrt(sum_j w_j^2 stderr_j^2)``."""
+    mean = sum(task.weights[i] * r.mean for i, r in by_opponent.items())
+    variance = sum((task.weights[i] * r.stderr) ** 2 for i, r in by_opponent.items())
+    return Scored(mean, math.sqrt(variance), by_opponent, shown)
+
+
+def transcript(duel: _Duel) -> str:
+    """The first and last rounds of one match as two lines of actions, or ``""`` for games without such a record."""
+    if duel.shown is None or not isinstance(duel.shown.actions, np.ndarray):
+        return ""
+    actions = duel.shown.actions
+    mine, theirs = actions[:, duel.shown_seat], actions[:, 1 - duel.shown_seat]
+    return "\n".join((f"its actions:      {_excerpt(mine)}", f"opponent actions: {_excerpt(theirs)}"))
+
+
+def _excerpt(actions: np.ndarray) -> str:
+    if len(actions) <= 2 * _EXCERPT_ROUNDS:
+        return " ".join(map(str, actions))
+    first, last = actions[:_EXCERPT_ROUNDS], actions[-_EXCERPT_ROUNDS:]
+    return f"{' '.join(map(str, first))} ... {' '.join(map(str, last))}"
+
+
+def _play(
+    referee: Referee, game: Game, program: Program, opponent: Program, task: ScoringTask, limits: Limits
+) -> _Duel | Fault:
+    seeds = [match_seed(task.seed, opponent.id, k) for k in range(task.matches_per_opponent)]
+    seats = (0, 1) if game.spec.symmetric else (task.player,)
+    returns: list[float] = []
+    forfeits = 0
+    shown: tuple[MatchRecord | None, int] = (None, 0)
+    for seat in seats:
+        players = (program, opponent) if seat == 0 else (opponent, program)
+        own = seeds[seat :: len(seats)] if len(seats) > 1 else seeds
+        for seed, played in zip(own, referee.play(game, players, seeds=own, limits=limits), strict=True):
+            result = played
+            if isinstance(result, Fault) and result.player != seat:
+                (result,) = referee.play(game, players, seeds=[seed], limits=limits)
+            if isinstance(result, Fault):
+                if result.player == seat:
+                    return result
+                forfeits += 1
+                returns.append(_return_after_forfeit(game))
+                continue
+            returns.append(result.returns[seat])
+            if shown[0] is None:
+                shown = (result, seat)
+    return _Duel(returns, forfeits, *shown)
+
+
+def _return_after_forfeit(game: Game) -> float:
+    """What a program gets when its opponent fails: all there is in a zero-sum game; a failed partner earns nothing."""
+    low, high = game.spec.return_range
+    return high if game.spec.utility == "zero_sum" else low
+
+
+def _summarise(duel: _Duel) -> OpponentReturn:
+    returns = np.asarray(duel.returns)
+    spread = float(returns.std(ddof=1)) / math.sqrt(len(returns)) if len(returns) > 1 else 0.0
+    return OpponentReturn(float(returns.mean()), spread, len(returns), duel.forfeits)
