@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from evolve.archive.core import Archive, ArchiveSettings
-from evolve.llm.budget import Budget, Ledger
+from evolve.llm.budget import Budget, Ledger, usage_of
 from evolve.llm.core import Completion, Prompt
 from evolve.scoring import OpponentReturn
 
@@ -69,3 +69,18 @@ class Store(Protocol):
     def events(self, start: int = 0) -> list[Record]:
         """The event log from position ``start``, oldest first."""
         ...
+
+
+def settle_stored(ledger: Ledger, completions: CompletionStore) -> list[str]:
+    """Settles every reservation whose completion is stored: what a process killed between the two left undone.
+
+    Returns the keys that stay reserved, calls under way or lost; whoever knows that no process makes them
+    any more may ``release`` them."""
+    open_keys = []
+    for key in ledger.reserved():
+        completion = completions.get(key)
+        if completion is None:
+            open_keys.append(key)
+        else:
+            ledger.settle(key, usage_of(completion))
+    return open_keys

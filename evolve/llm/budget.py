@@ -132,7 +132,7 @@ class MemoryLedger:
             account.reserved.pop(key, None)
             if key not in account.settled:
                 account.settled.add(key)
-                account.spent[:] = [total + amount for total, amount in zip(account.spent, actual.amounts(), strict=True)]
+                account.spent = [total + more for total, more in zip(account.spent, actual.amounts(), strict=True)]
 
     def release(self, key: str) -> None:
         with self._account.lock:

@@ -1,0 +1,20 @@
+-- Starts every island from the scored founders, once.
+-- ARGV[2] founders, msgpack: a list of {id, record, member, score}, member "" for one that failed
+if redis.call('HSETNX', STATE, 'founded', 1) == 0 then
+  return 0
+end
+local founders = cmsgpack.unpack(ARGV[2])
+for _, founder in ipairs(founders) do
+  redis.call('HSET', PROGRAMS, founder[1], founder[2])
+  if founder[3] ~= '' then
+    redis.call('ZADD', RANKING, exact(-founder[4]), founder[3])
+  end
+end
+for island = 0, settings.num_islands - 1 do
+  for _, founder in ipairs(founders) do
+    if founder[3] ~= '' then
+      register(island, founder[3], founder[4])
+    end
+  end
+end
+return 1

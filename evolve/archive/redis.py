@@ -1,0 +1,225 @@
+"""The store of a run in Redis (or Valkey), and the connection all its parts share.
+
+All durable state of a run is there, under keys ``{csro:<run id>}:...``: any process that opens the same run id
+goes on with it. A store can be pickled, and opens its own connection where it is unpickled. This module and
+``server.py`` alone know the Redis client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.exceptions import AuthorizationError, NoPermissionError, NoScriptError
+from redis.retry import Retry
+
+from evolve.archive import codec
+from evolve.archive.commands import Argument, Keys
+from evolve.archive.core import ArchiveSettings, CorruptRecordError, StoreUnavailableError
+from evolve.archive.redis_archive import RedisArchive
+from evolve.archive.redis_records import RedisCompletions, RedisLedger, RedisPayoffs
+from evolve.archive.server import RESUME_HINT, disk_full, ensure_server
+from evolve.archive.store import Record
+from evolve.llm.budget import Budget
+
+RETRIES = 120
+"""Of a call on an open store: about a minute, in which a server may be restarted."""
+
+RETRIES_AT_OPENING = 3
+"""Of the first call: a wrong address should be told at once."""
+
+SOCKET_TIMEOUT_S = 30.0
+
+_OVER_ISLANDS = ("found", "claim", "sample", "renew", "commit")
+
+T = TypeVar("T")
+
+
+def open_store(run_id: str, data_dir: Path) -> RedisStore:
+    """The store of a run: at ``$CSRO_REDIS_URL`` if that is set, else with the embedded server of ``data_dir``.
+
+    Raises :class:`StoreUnavailableError` or :class:`SchemaVersionError`, each with one line on what to do."""
+    if url := os.environ.get("CSRO_REDIS_URL"):
+        return RedisStore(url, run_id)
+    return RedisStore(ensure_server(data_dir), run_id, data_dir)
+
+
+class Connection:
+    """Commands to one server, repeated while it is gone; an embedded one is brought back by whoever misses it first.
+
+    Safe for threads. Implements :class:`evolve.archive.commands.Commands`."""
+
+    def __init__(self, url: str, data_dir: Path | None = None) -> None:
+        self._data_dir = data_dir
+        self._connect(url)
+        backoff = ExponentialWithJitterBackoff(base=0.02, cap=1.0)
+        self._retry = Retry(backoff, RETRIES_AT_OPENING, (redis.ConnectionError, redis.TimeoutError))
+        self.call("PING")
+        self._retry.update_retries(RETRIES)
+
+    def _connect(self, url: str) -> None:
+        self.url = url
+        try:
+            # One loop retries (ours, for it also revives the server), so the client's own does not.
+            self._client = redis.Redis.from_url(
+                url, retry=Retry(NoBackoff(), 0), socket_timeout=SOCKET_TIMEOUT_S, protocol=2
+            )
+        except ValueError as error:
+            raise StoreUnavailableError(f"CSRO_REDIS_URL does not read as a Redis URL: {error}") from error
+        # Answers as they come: the client's own reshaping of them changes from version to version.
+        self._client.response_callbacks.clear()
+
+    @property
+    def name(self) -> str:
+        """The server for messages, without its password."""
+        if self._data_dir is not None:
+            return str(self._data_dir)
+        parts = urlsplit(self.url)
+        return parts.path if parts.scheme == "unix" else f"{parts.hostname}:{parts.port or 6379}"
+
+    def call(self, *command: Argument) -> Any:
+        return self._attempt(lambda: self._client.execute_command(*command))  # type: ignore[no-untyped-call]
+
+    def transaction(self, *commands: Sequence[Argument]) -> list[Any]:
+        def send() -> list[Any]:
+            with self._client.pipeline(transaction=True) as pipeline:
+                for command in commands:
+                    pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
+                return pipeline.execute()
+
+        return self._attempt(send)
+
+    def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+        text, digest = _script(name)
+        try:
+            return self.call("EVALSHA", digest, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return self.call("EVAL", text, len(keys), *keys, *arguments)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _attempt(self, send: Callable[[], T]) -> T:
+        try:
+            return self._retry.call_with_retry(send, self._heal, is_retryable=_is_passing)
+        except (redis.AuthenticationError, AuthorizationError, NoPermissionError) as error:
+            raise StoreUnavailableError(
+                f"the store at {self.name} refused our name or password ({error}): check CSRO_REDIS_URL"
+            ) from error
+        except (redis.ConnectionError, redis.TimeoutError) as error:
+            raise StoreUnavailableError(
+                f"the store at {self.name} does not answer ({error}): start it, or mend CSRO_REDIS_URL, {RESUME_HINT}"
+            ) from error
+        except redis.ResponseError as error:
+            if refusal := self._refusal(error):
+                raise refusal from error
+            raise
+
+    def _heal(self, error: Exception) -> None:
+        """After a lost connection: bring the embedded server back (one process does, the others wait for it)."""
+        if self._data_dir is not None and _is_passing(error):
+            url = ensure_server(self._data_dir, revive=True)
+            if url != self.url:
+                self._connect(url)
+
+    def _refusal(self, error: redis.ResponseError) -> RuntimeError | None:
+        """What an answer of the server means for the run, if it is more than a mistake of ours."""
+        text = str(error)
+        if "No space left" in text or ("MISCONF" in text and self._data_dir is not None):
+            return disk_full(self.name)
+        if "MISCONF" in text or "READONLY" in text:
+            return StoreUnavailableError(f"the store at {self.name} takes no writes ({text}): mend it, {RESUME_HINT}")
+        if isinstance(error, redis.OutOfMemoryError) or "OOM" in text:
+            return StoreUnavailableError(f"the store at {self.name} is out of memory: give it more, {RESUME_HINT}")
+        if "WRONGTYPE" in text:
+            return CorruptRecordError(f"a key of the store at {self.name} is not of its kind: {text}")
+        return None
+
+
+def _is_passing(error: Exception) -> bool:
+    return not isinstance(error, redis.AuthenticationError | AuthorizationError)
+
+
+@cache
+def _script(name: str) -> tuple[str, str]:
+    """The text of a script, and the digest by which a server that has seen it knows it."""
+    folder = resources.files("evolve.archive")
+    names = ("island", name) if name in _OVER_ISLANDS else (name,)
+    text = "\n".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in names)
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class RedisStore:
+    """The :class:`evolve.archive.store.Store` of one run at ``url``.
+
+    ``data_dir`` is given for an embedded server, which is then brought back if it dies. Raises
+    :class:`StoreUnavailableError` if nothing answers, :class:`SchemaVersionError` if the run was written by a
+    csro that stores otherwise."""
+
+    def __init__(self, url: str, run_id: str, data_dir: Path | None = None) -> None:
+        self.run_id = run_id
+        self.data_dir = data_dir
+        self._keys = Keys(run_id)
+        self._connection = Connection(url, data_dir)
+        self._check_schema()
+        self._completions = RedisCompletions(self._connection, self._keys)
+        self._payoffs = RedisPayoffs(self._connection, self._keys)
+        self._checkpoints, self._events = self._keys("checkpoints"), self._keys("events")
+
+    def __reduce__(self) -> tuple[type[RedisStore], tuple[str, str, Path | None]]:
+        return RedisStore, (self._connection.url, self.run_id, self.data_dir)
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self.run_id!r} at {self._connection.name})"
+
+    def _check_schema(self) -> None:
+        key = self._keys("schema")
+        self._connection.call("SETNX", key, codec.SCHEMA_VERSION)
+        written = self._connection.call("GET", key).decode(errors="replace")
+        codec.check_version(int(written) if written.isdecimal() else written, f"run {self.run_id}")
+
+    @property
+    def url(self) -> str:
+        return self._connection.url
+
+    def archive(self, task_id: str, settings: ArchiveSettings) -> RedisArchive:
+        return RedisArchive(self._connection, self._keys, task_id, settings)
+
+    def ledger(self, budget: Budget) -> RedisLedger:
+        return RedisLedger(self._connection, self._keys, budget)
+
+    @property
+    def completions(self) -> RedisCompletions:
+        return self._completions
+
+    @property
+    def payoffs(self) -> RedisPayoffs:
+        return self._payoffs
+
+    def save(self, name: str, record: Record) -> None:
+        self._connection.call("HSET", self._checkpoints, name, codec.encode_record(record))
+
+    def load(self, name: str) -> Record | None:
+        record = self._connection.call("HGET", self._checkpoints, name)
+        return None if record is None else codec.decode_record(f"{self._checkpoints}[{name}]", record)
+
+    def log(self, event: Record) -> None:
+        mark = self._keys("mark", secrets.token_hex(8))
+        self._connection.script("append", (self._events, mark), (codec.encode_record(event),))
+
+    def events(self, start: int = 0) -> list[Record]:
+        records = self._connection.call("LRANGE", self._events, start, -1)
+        return [codec.decode_record(f"{self._events}[{start + i}]", record) for i, record in enumerate(records)]
+
+    def close(self) -> None:
+        """Closes this process's connections; the server and the data stay."""
+        self._connection.close()

@@ -1,0 +1,101 @@
+"""A run's completions, payoffs and budget in Redis, over a connection handed in by ``redis.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from evolve.archive import codec
+from evolve.archive.commands import Commands, Keys
+from evolve.archive.core import CorruptRecordError
+from evolve.llm.budget import Budget, Usage, exhausted, limits_of
+from evolve.llm.core import Completion, Prompt
+from evolve.scoring import OpponentReturn
+
+PAGE = 256
+"""Completions read at a time by ``items``."""
+
+_AMOUNTS = ("llm_calls", "tokens_in", "tokens_out", "micro_usd", "unpriced_calls")
+
+
+class RedisCompletions:
+    """Completions by request key, with the order of their first recording."""
+
+    def __init__(self, commands: Commands, keys: Keys) -> None:
+        self._commands = commands
+        self._records = keys("completions")
+        self._order = keys("completions", "order")
+
+    def get(self, key: str) -> Completion | None:
+        record = self._commands.call("HGET", self._records, key)
+        return None if record is None else codec.decode_completion(f"{self._records}[{key}]", record)[1]
+
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
+        record = codec.encode_completion(prompt, completion)
+        self._commands.script("put_once", (self._records, self._order), (key, record))
+
+    def items(self) -> Iterator[tuple[str, Prompt, Completion]]:
+        start = 0
+        while keys := self._commands.call("LRANGE", self._order, start, start + PAGE - 1):
+            records = self._commands.call("HMGET", self._records, *keys)
+            for raw, record in zip(keys, records, strict=True):
+                key = raw.decode()
+                if record is None:
+                    raise CorruptRecordError(f"the store's record {self._records}[{key}] is missing")
+                yield key, *codec.decode_completion(f"{self._records}[{key}]", record)
+            start += len(keys)
+
+
+class RedisPayoffs:
+    """Payoffs by (program, opponent, block)."""
+
+    def __init__(self, commands: Commands, keys: Keys) -> None:
+        self._commands = commands
+        self._values = keys("payoffs")
+
+    def get(self, program_id: str, opponent_id: str, block: str) -> OpponentReturn | None:
+        name = _payoff(program_id, opponent_id, block)
+        record = self._commands.call("HGET", self._values, name)
+        return None if record is None else codec.decode_return(f"{self._values}[{name}]", record)
+
+    def put(self, program_id: str, opponent_id: str, block: str, value: OpponentReturn) -> None:
+        name = _payoff(program_id, opponent_id, block)
+        self._commands.call("HSET", self._values, name, codec.encode_return(value))
+
+
+def _payoff(*names: str) -> str:
+    """One field name for three: the lengths keep apart names that themselves hold a separator."""
+    return "".join(f"{len(name)}:{name}" for name in names)
+
+
+class RedisLedger:
+    """The run's account, shared by all its processes; the limits are those this ledger was made with."""
+
+    def __init__(self, commands: Commands, keys: Keys, budget: Budget) -> None:
+        self._commands = commands
+        self._keys = tuple(keys("ledger", part) for part in ("spent", "held", "entries"))
+        self._limits = limits_of(budget)
+
+    def reserve(self, key: str, estimate: Usage) -> None:
+        limits = [self._limits.get(name, "") for name in ("llm_calls", "tokens", "usd")]
+        refused = self._commands.script("reserve", self._keys, (key, *estimate.amounts(), *limits))
+        if refused is not None:
+            name = refused[0].decode()
+            raise exhausted(name, self._limits[name], int(refused[1]))
+
+    def settle(self, key: str, actual: Usage) -> None:
+        self._commands.script("settle", self._keys, (key, *actual.amounts()))
+
+    def release(self, key: str) -> None:
+        self._commands.script("settle", self._keys, (key,))
+
+    def spent(self) -> Usage:
+        amounts = self._commands.call("HMGET", self._keys[0], *_AMOUNTS)
+        return Usage.of_amounts(*(int(amount or 0) for amount in amounts))
+
+    def reserved(self) -> Mapping[str, Usage]:
+        entries = self._commands.call("HGETALL", self._keys[2])
+        return {
+            key.decode(): Usage.of_amounts(*map(int, entry.split()))
+            for key, entry in zip(entries[::2], entries[1::2], strict=True)
+            if entry != b"settled"
+        }
