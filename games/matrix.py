@@ -163,7 +163,8 @@ class MatrixGame:
 
     def expected_returns(self, p: FloatArray, q: FloatArray) -> FloatArray:
         """Exact returns ``(2,)`` when player 0 plays ``p`` and player 1 plays ``q`` in every round: pᵀMq."""
-        return np.array([p @ self.row @ q, p @ self.column @ q], dtype=np.float64) * self.num_rounds
+        values: FloatArray = np.array([p @ self.row @ q, p @ self.column @ q]) * self.num_rounds
+        return values
 
 
 class MatrixEpisode:
@@ -187,8 +188,10 @@ class MatrixEpisode:
         self._actions.append((int(actions[0]), int(actions[1])))
 
     def returns(self) -> FloatArray:
-        both = [(self._game.row[joint], self._game.column[joint]) for joint in self._actions]
-        return np.array(both, dtype=np.float64).reshape(-1, 2).sum(axis=0)
+        total = np.zeros(2)
+        for joint in self._actions:
+            total += self._game.row[joint], self._game.column[joint]
+        return total
 
 
 class _Stationary:
