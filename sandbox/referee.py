@@ -1,0 +1,318 @@
+"""Plays matches between programs nobody trusts: one referee per worker process, one zygote per referee.
+
+Scores, legality, chance, opponents' moves and histories live only here. A program is told what its seat may
+see, answers with a move, and its failure comes back as a :class:`sandbox.faults.Fault` that names the seat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from games.core import ActionHistoryGame, Game, PolicyFactory
+from sandbox import wire
+from sandbox.faults import Fault, SandboxError, Stage
+from sandbox.isolation import IsolationReport
+from sandbox.limits import Limits
+from sandbox.lockstep import (
+    ActionHistoryBatch,
+    ByteSeat,
+    EpisodeBatch,
+    LocalByteSeat,
+    LocalSeat,
+    MatchRecord,
+    Outcome,
+    Player,
+    RemoteByteSeat,
+    RemoteSeat,
+    Seat,
+    open_program,
+)
+from sandbox.remote_policy import ProgramDied, RemotePolicy, process_quota
+from sandbox.zygote_client import ZygoteClient, ZygoteLost
+
+__all__ = ["CheckResult", "MatchRecord", "Outcome", "Player", "Referee", "play", "probe_isolation"]
+
+_LONE_DEATHS = 2
+"""After so many lone matches that killed their process, the rest of a batch is taken to do the same."""
+_CHECK_SEED = 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """The unit test of one program: ``outcome`` is ``ok`` or a :class:`FaultKind` value; ``wall_s`` in seconds."""
+
+    outcome: str
+    detail: str
+    traceback: str
+    level: int
+    wall_s: float
+    stage: str = ""
+
+
+class Referee:
+    """Plays matches in one zygote's children. Not thread-safe; use as a context manager.
+
+    ``core`` pins the calling thread, the zygote and all children to one processor core until :meth:`close`,
+    which makes an exchange of messages about ten times cheaper; worker processes should each take their own.
+    Raises :class:`SandboxError` if the isolation level is below ``limits.min_level``, unless ``allow_weak``.
+    """
+
+    def __init__(self, limits: Limits = Limits(), *, core: int | None = None) -> None:  # noqa: B008  frozen
+        self.limits = limits
+        self._core = core
+        self._affinity_before: set[int] | None = None
+        if core is not None:
+            self._affinity_before = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {core})
+        self._zygote: ZygoteClient | None = None
+        try:
+            self._zygote = ZygoteClient(core)
+            self._require_level(limits)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Referee:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the zygote and every child. Safe to call twice."""
+        if self._zygote is not None:
+            self._zygote.close()
+            self._zygote = None
+        if self._affinity_before is not None:
+            os.sched_setaffinity(0, self._affinity_before)
+            self._affinity_before = None
+
+    @property
+    def isolation(self) -> IsolationReport:
+        """What the canary of the present zygote found."""
+        return self._running().isolation
+
+    # -- public --------------------------------------------------------------------------------------------------
+    def play(
+        self,
+        game: Game,
+        players: Sequence[object],
+        *,
+        seeds: Sequence[int],
+        limits: Limits | None = None,
+        strict: bool = False,
+    ) -> list[Outcome]:
+        """One match a seed, in the order of ``seeds``; ``players[i]`` sits in seat ``i``.
+
+        A player is source text, an object with the attribute ``source: str``, or a trusted
+        :data:`games.core.PolicyFactory` that runs in this process. Without ``limits``, the referee's own with the
+        game's overrides count. ``strict`` gives each match fresh processes of its own. What a match comes to
+        depends on its seed alone, not on the others played beside it. Raises ``TypeError`` or ``ValueError``
+        on bad arguments and :class:`SandboxError` if the sandbox itself fails twice.
+        """
+        seated = [as_player(player) for player in players]
+        if len(seated) != game.spec.num_players:
+            raise ValueError(f"{game.spec.name} has {game.spec.num_players} players, got {len(seated)}")
+        limits = self._limits_for(game, limits)
+        size = 1 if strict else max(1, game.spec.lockstep)
+        outcomes: list[Outcome] = []
+        for start in range(0, len(seeds), size):
+            outcomes += self._play_batch(game, seated, seeds[start : start + size], limits)
+        return outcomes
+
+    def check(self, game: Game, source: str, player: int = 0, limits: Limits | None = None) -> CheckResult:
+        """Loads a program, shows it the game's smoke observations, then has it play a match against itself."""
+        started = time.monotonic()
+        limits = self._limits_for(game, limits)
+        fault = self._retried(lambda: self._smoke(game, source, player, limits))
+        if fault is None:
+            seats: list[object] = [source] * game.spec.num_players
+            outcome = self.play(game, seats, seeds=[_CHECK_SEED], limits=limits)[0]
+            fault = outcome if isinstance(outcome, Fault) else None
+        wall_s = time.monotonic() - started
+        level = self.isolation.level
+        if fault is None:
+            return CheckResult("ok", "", "", level, wall_s)
+        return CheckResult(fault.kind.value, fault.detail, fault.traceback, level, wall_s, fault.stage.value)
+
+    # -- one batch -----------------------------------------------------------------------------------------------
+    def _play_batch(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
+        """Plays ``seeds`` together. When a program kills its process, each match is played again alone to find
+        out which did it; after two of them the rest is not tried."""
+        try:
+            return self._retried(lambda: self._lockstep(game, players, seeds, limits))
+        except ProgramDied as death:
+            if len(seeds) == 1:
+                return [death.fault]
+        outcomes: list[Outcome] = []
+        deaths: list[Fault] = []
+        for seed in seeds:
+            if len(deaths) == _LONE_DEATHS:
+                outcomes.append(deaths[-1])
+                continue
+            try:
+                outcomes += self._retried(lambda seed=seed: self._lockstep(game, players, [seed], limits))  # type: ignore[misc]
+            except ProgramDied as death:
+                deaths.append(death.fault)
+                outcomes.append(death.fault)
+        return outcomes
+
+    def _lockstep(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
+        zygote = self._running()
+        with contextlib.ExitStack() as stack:
+            if isinstance(game, ActionHistoryGame) and game.spec.num_actions <= wire.MAX_BYTE_ACTIONS:
+                outcomes = self._play_bytes(stack, game, players, seeds, limits)
+            else:
+                outcomes = self._play_episodes(stack, game, players, seeds, limits)
+            untrusted = sum(isinstance(player, str) for player in players)
+        zygote.prefork(process_quota(limits, len(seeds)), untrusted)
+        return outcomes
+
+    def _play_bytes(
+        self,
+        stack: contextlib.ExitStack,
+        game: ActionHistoryGame,
+        players: Sequence[Player],
+        seeds: Sequence[int],
+        limits: Limits,
+    ) -> list[Outcome]:
+        batch = ActionHistoryBatch(game, seeds)
+        seats: list[ByteSeat] = []
+        for seat, player in enumerate(players):
+            if isinstance(player, str):
+                program = self._open(stack, game, player, seat, seeds, limits, "action_history", batch.fail)
+                seats.append(RemoteByteSeat(program))
+            else:
+                seats.append(LocalByteSeat(player, game, seat, seeds, batch.sampler))
+        return batch.play(seats)
+
+    def _play_episodes(
+        self,
+        stack: contextlib.ExitStack,
+        game: Game,
+        players: Sequence[Player],
+        seeds: Sequence[int],
+        limits: Limits,
+    ) -> list[Outcome]:
+        batch = EpisodeBatch(game, seeds)
+        code = wire.action_code(game.spec.num_actions)
+        seats: list[Seat] = []
+        for seat, player in enumerate(players):
+            if isinstance(player, str):
+                program = self._open(stack, game, player, seat, seeds, limits, "mapping", batch.fail)
+                seats.append(RemoteSeat(program, len(seeds), code))
+            else:
+                seats.append(LocalSeat(player, seat, seeds))
+        return batch.play(seats)
+
+    def _open(
+        self,
+        stack: contextlib.ExitStack,
+        game: Game,
+        source: str,
+        seat: int,
+        seeds: Sequence[int],
+        limits: Limits,
+        form: wire.ObservationForm,
+        fail: Callable[[int, Fault], None],
+    ) -> RemotePolicy:
+        program, faults = open_program(self._running(), game, source, seat, seeds, limits, form)
+        stack.enter_context(program)
+        for slot, fault in faults.items():
+            fail(slot, fault)
+        return program
+
+    def _smoke(self, game: Game, source: str, player: int, limits: Limits) -> Fault | None:
+        """What goes wrong while loading or at one of the smoke observations, which are for player 0."""
+        form: wire.ObservationForm = "mapping"
+        with contextlib.ExitStack() as stack:
+            try:
+                program, faults = open_program(self._running(), game, source, player, [_CHECK_SEED], limits, form)
+                stack.enter_context(program)
+                if faults:
+                    return faults[0]
+                if player == 0:
+                    self._show(game, program)
+            except ProgramDied as death:
+                return death.fault
+            except _Faulty as found:
+                return found.fault
+        return None
+
+    def _show(self, game: Game, program: RemotePolicy) -> None:
+        program.set_stage(Stage.SMOKE)
+        batch = EpisodeBatch(game, [_CHECK_SEED])
+        remote = RemoteSeat(program, 1, wire.action_code(game.spec.num_actions))
+        for number, observation in enumerate(game.brief.smoke_observations):
+            remote.post([observation])
+            verdict = batch.judge(0, 0, remote.take()[0], observation)
+            if isinstance(verdict, Fault):
+                raise _Faulty(replace(verdict, stage=Stage.SMOKE, round=number))
+
+    # -- the sandbox itself --------------------------------------------------------------------------------------
+    def _running(self) -> ZygoteClient:
+        if self._zygote is None:
+            raise SandboxError("this referee is closed")
+        return self._zygote
+
+    def _retried(self, work: Callable[[], T]) -> T:
+        """Does ``work``, once more with a new zygote if the first is lost."""
+        try:
+            return work()
+        except ZygoteLost:
+            self._running().close()
+            self._zygote = ZygoteClient(self._core)
+            self._require_level(self.limits)
+            return work()
+
+    def _limits_for(self, game: Game, limits: Limits | None) -> Limits:
+        limits = self.limits.override(game.spec.limits) if limits is None else limits
+        self._require_level(limits)
+        return limits
+
+    def _require_level(self, limits: Limits) -> None:
+        shortfall = self.isolation.shortfall(limits.min_level)
+        if shortfall and not limits.allow_weak:
+            raise SandboxError(shortfall)
+
+
+class _Faulty(Exception):  # noqa: N818  carries a fault out of a loop
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
+def as_player(player: object) -> Player:
+    """Source text of an untrusted player, or the factory of a trusted one. Raises ``TypeError``."""
+    if isinstance(player, str):
+        return player
+    source = getattr(player, "source", None)
+    if isinstance(source, str):
+        return source
+    if callable(player):
+        factory: PolicyFactory = player
+        return factory
+    raise TypeError(f"a player is source text, a program or a policy factory, not {type(player).__name__}")
+
+
+def play(
+    game: Game, players: Sequence[object], *, seeds: Sequence[int], limits: Limits | None = None, strict: bool = False
+) -> list[Outcome]:
+    """:meth:`Referee.play` with a referee for this one call: for scripts; workers keep theirs (start costs 0.3 s)."""
+    with Referee(limits or Limits()) as referee:
+        return referee.play(game, players, seeds=seeds, limits=limits, strict=strict)
+
+
+def probe_isolation(limits: Limits = Limits()) -> IsolationReport:  # noqa: B008  frozen
+    """The level that this machine gives, whatever it is. Never raises; level 0 says why nothing could be started."""
+    try:
+        with Referee(replace(limits, allow_weak=True)) as referee:
+            return referee.isolation
+    except (SandboxError, OSError) as error:
+        return IsolationReport(0, (), 0, os.uname().release, (), {"zygote": str(error)})

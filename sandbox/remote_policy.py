@@ -1,0 +1,317 @@
+"""The referee's handle on one child: N matches of one program, with deadlines, and nothing taken on trust.
+
+Every read has a deadline and a length that the referee itself worked out; a reply is accepted only if it
+answers the sequence number just sent and holds legal moves. What else a child may say is capped text about
+its own failures.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sandbox import wire, zygote
+from sandbox.faults import Fault, FaultKind, Stage
+from sandbox.limits import Limits
+from sandbox.zygote_client import Child, ChildQuota, Usage, ZygoteClient, whole_cpu_s
+
+_BUSY_MACHINE_FACTOR = 3.0
+"""A program that got little processor time is given up to this many times its deadline."""
+_CPU_CHECK_INTERVAL_S = 0.25
+_OWN_CPU_S = 0.5
+"""Processor time of the harness in a child, not charged to the program."""
+
+
+class ProgramDied(Exception):  # noqa: N818  an event, not an error of ours
+    """The whole process is lost, with all its matches."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
+@dataclass
+class Answers:
+    """One step's moves: ``actions`` of all N slots, and by slot the distributions and faults where there are any.
+
+    In ``actions``, ``code.failed`` stands for a fault or a slot that was not to act, ``code.distribution``
+    for an entry of ``distributions``.
+    """
+
+    actions: bytes | list[int]
+    distributions: Mapping[int, list[float]] = field(default_factory=dict)
+    faults: Mapping[int, Fault] = field(default_factory=dict)
+
+
+class RemotePolicy:
+    """One program playing seat ``player`` of N matches in a child of its own. Use as a context manager.
+
+    Every method that talks to the child raises :class:`ProgramDied` when the process is lost or has to be
+    killed, and :class:`sandbox.zygote_client.ZygoteLost` when the sandbox itself is.
+    """
+
+    def __init__(self, zygote_client: ZygoteClient, limits: Limits, player: int, count: int) -> None:
+        self._zygote = zygote_client
+        self._limits = limits
+        self._player = player
+        self._count = count
+        self._cpu_budget_s = limits.cpu_s * count + _OWN_CPU_S
+        self._child: Child | None = zygote_client.spawn(process_quota(limits, count))
+        self._poll = select.poll()
+        self._poll.register(self._child.read_fd, select.POLLIN)
+        self._read_fd, self._write_fd = self._child.read_fd, self._child.write_fd
+        self._sequence = 0
+        self._stage = Stage.LOAD
+        self._code = wire.BYTE_ACTIONS
+        self._num_actions = 0
+        self._legal = b""
+        self._cpu_seen_s = 0.0
+        self._cpu_seen_at = self._taken_at = time.monotonic()
+        self._next_cpu_check = self._cpu_seen_at + _CPU_CHECK_INTERVAL_S
+
+    def __enter__(self) -> RemotePolicy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kills and reaps the child. Safe to call twice."""
+        if (child := self._child) is not None:
+            self._child = None
+            self._zygote.kill(child)
+
+    # -- requests ------------------------------------------------------------------------------------------------
+    def load(self, request: wire.LoadRequest) -> Answers:
+        """Sends the program; slots that could not be instantiated come back with a fault."""
+        size = len(request.source.encode("utf-8", "surrogatepass"))
+        if size > self._limits.source_bytes:
+            detail = f"the source is {size} bytes long, more than source_bytes={self._limits.source_bytes}"
+            raise self._die(FaultKind.SYNTAX_ERROR, detail)
+        self._code = wire.action_code(request.num_actions)
+        self._num_actions = request.num_actions
+        self._legal = bytes(range(min(request.num_actions, wire.MAX_BYTE_ACTIONS)))
+        self._post(request.pack())
+        answers = self.take(self._limits.load_timeout_s)
+        self._stage = Stage.MATCH
+        return answers
+
+    def post_actions(self, own: bytes, opponent: bytes) -> None:
+        """Starts the next step of an action-history game; :meth:`take` ends it."""
+        self._sequence = sequence = self._sequence + 1 & 0xFFFFFFFF
+        self._post(sequence.to_bytes(4, "little") + own + opponent)
+
+    def post_observations(self, updates: list[bytes | None]) -> None:
+        """Starts the next step of a mapping game. ``updates`` come from an ``ObservationEncoder`` per slot."""
+        self._sequence = self._sequence + 1 & 0xFFFFFFFF
+        payload = wire.pack_updates(updates)
+        self._post(wire.SEQUENCE.pack(self._sequence) + wire.LENGTH.pack(len(payload)) + payload)
+
+    def set_stage(self, stage: Stage) -> None:
+        """What later faults are booked under."""
+        self._stage = stage
+
+    def _post(self, frame: bytes) -> None:
+        try:
+            sent = os.write(self._write_fd, frame)
+        except BlockingIOError:
+            sent = 0
+        except BrokenPipeError:
+            raise self._autopsy() from None
+        if sent < len(frame):
+            self._post_rest(frame[sent:])
+
+    def _post_rest(self, rest: bytes) -> None:
+        deadline = time.monotonic() + self._limits.load_timeout_s + self._limits.kill_grace_s
+        poll = select.poll()
+        poll.register(self._write_fd, select.POLLOUT)
+        while rest:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise self._die(FaultKind.TIMEOUT, "the program's process stopped reading what it is sent")
+            poll.poll(left * 1000)
+            try:
+                rest = rest[os.write(self._write_fd, rest) :]
+            except BlockingIOError:
+                continue
+            except BrokenPipeError:
+                raise self._autopsy() from None
+
+    # -- replies -------------------------------------------------------------------------------------------------
+    def take(self, timeout_s: float | None = None) -> Answers:
+        """The answers to what was posted last. The soft deadline is per move: see :class:`Limits`."""
+        deadline_s = self._limits.move_timeout_s if timeout_s is None else timeout_s
+        size = 5 + self._count * self._code.width
+        reply = b""
+        if not self._poll.poll(deadline_s * 1000):
+            reply = self._overdue(deadline_s)
+        reply += os.read(self._read_fd, size - len(reply))
+        if len(reply) < size:
+            if not reply:
+                raise self._autopsy()
+            reply += self._read_exactly(size - len(reply))
+        if int.from_bytes(reply[:4], "little") != self._sequence:
+            raise self._broken_protocol("its answer is to another question")
+        self._taken_at = time.monotonic()
+        if self._taken_at > self._next_cpu_check:
+            self._check_cpu()
+        return self._parse(reply[4], reply[5:])
+
+    def _parse(self, flags: int, body: bytes) -> Answers:
+        if flags & ~(wire.HAS_DISTRIBUTIONS | wire.HAS_FAILURES):
+            raise self._broken_protocol("its answer has an unknown form")
+        actions: bytes | list[int]
+        if self._code is wire.BYTE_ACTIONS:
+            actions = body
+            illegal = set(body.translate(None, self._legal))
+        else:
+            actions = np.frombuffer(body, "<i4").tolist()
+            illegal = {action for action in actions if not 0 <= action < self._num_actions}
+        if illegal:
+            illegal.discard(self._code.failed)
+            if flags & wire.HAS_DISTRIBUTIONS:
+                illegal.discard(self._code.distribution)
+            if illegal:
+                raise self._broken_protocol("its answer holds an illegal action")
+        if not flags:
+            return Answers(actions)
+        distributions = self._take_distributions(actions) if flags & wire.HAS_DISTRIBUTIONS else {}
+        faults = self._take_faults(actions) if flags & wire.HAS_FAILURES else {}
+        return Answers(actions, distributions, faults)
+
+    def _take_distributions(self, actions: bytes | list[int]) -> dict[int, list[float]]:
+        """Numbers by slot; whether they are a distribution is for :func:`games.match.choose_action` to say."""
+        slots = [slot for slot, action in enumerate(actions) if action == self._code.distribution]
+        data = self._read_exactly(len(slots) * self._num_actions * 8)
+        rows = np.frombuffer(data, "<f8").reshape(len(slots), self._num_actions).tolist()
+        return dict(zip(slots, rows, strict=True))
+
+    def _take_faults(self, actions: bytes | list[int]) -> dict[int, Fault]:
+        size = wire.LENGTH.unpack(self._read_exactly(4))[0]
+        if size > wire.MAX_FAILURES_BYTES:
+            raise self._broken_protocol("its failure report is too long")
+        try:
+            told = wire.unpack_failures(self._read_exactly(size))
+            faults = {failure.slot: self._fault(failure) for failure in told}
+        except ValueError as error:
+            raise self._broken_protocol(str(error)) from None
+        if not faults:
+            raise self._broken_protocol("its failure report is empty")
+        first = next(iter(faults.values()))
+        return {s: faults.get(s, first) for s, action in enumerate(actions) if action == self._code.failed}
+
+    def _fault(self, told: wire.SlotFailure) -> Fault:
+        kind = FaultKind(told.kind)
+        detail = told.detail
+        if kind is FaultKind.TIMEOUT:
+            limit = "load_timeout_s" if self._stage is Stage.LOAD else "move_timeout_s"
+            detail = f"{detail} ({limit}={getattr(self._limits, limit):g})"
+        elif kind is FaultKind.MEMORY:
+            detail = f"{detail} (memory_bytes={self._limits.memory_bytes})"
+        return Fault(kind, self._stage, self._player, detail, told.traceback)
+
+    def _read_exactly(self, size: int) -> bytes:
+        deadline = time.monotonic() + self._limits.kill_grace_s * _BUSY_MACHINE_FACTOR
+        data = b""
+        while len(data) < size:
+            left = deadline - time.monotonic()
+            if left <= 0 or not self._poll.poll(left * 1000):
+                raise self._broken_protocol("its answer is cut off")
+            chunk = os.read(self._read_fd, size - len(data))
+            if not chunk:
+                raise self._autopsy()
+            data += chunk
+        return data
+
+    # -- deadlines -----------------------------------------------------------------------------------------------
+    def _overdue(self, deadline_s: float) -> bytes:
+        """Alarms a program that is stuck until its answer comes; returns what was read of it. Kills it if none does.
+
+        The program ticks at each alarm that finds it at another match than the last one, and at each that
+        raises a time-out in it, so there are at most two for each match.
+        """
+        cpu_before_s = self._cpu_seen_s + (self._taken_at - self._cpu_seen_at)  # at most: it idled before the post
+        for _ in range(2 * self._count + 1):
+            if self._outwait(cpu_before_s, deadline_s):
+                return b""
+            cpu_before_s = self._zygote.cpu_s(self._alive())
+            self._zygote.alarm(self._alive())
+            grace_s = self._limits.kill_grace_s
+            if not self._poll.poll(grace_s * 1000) and not self._outwait(cpu_before_s, grace_s):
+                break
+            head = os.read(self._read_fd, 5)
+            if len(head) < 5 or head[4] != wire.TICK:
+                return head
+            if self._poll.poll(deadline_s * 1000):
+                return b""
+        raise self._die(FaultKind.TIMEOUT, f"no answer within {deadline_s:g} s, nor to the alarm: stuck in one long call?")
+
+    def _outwait(self, cpu_before_s: float, waited_s: float) -> bool:
+        """Waits on while the program has not had half of ``waited_s``, which have passed, as processor time.
+
+        On a busy machine the deadlines stretch so, up to a factor. Returns whether there is something to read.
+        """
+        give_up = time.monotonic() + waited_s * (_BUSY_MACHINE_FACTOR - 1)
+        while time.monotonic() < give_up and self._zygote.cpu_s(self._alive()) - cpu_before_s < waited_s / 2:
+            if self._poll.poll(waited_s * 250):
+                return True
+        return bool(self._poll.poll(0))
+
+    def _check_cpu(self) -> None:
+        self._cpu_seen_s = self._zygote.cpu_s(self._alive())
+        self._cpu_seen_at = time.monotonic()
+        self._next_cpu_check = self._cpu_seen_at + _CPU_CHECK_INTERVAL_S
+        if self._cpu_seen_s > self._cpu_budget_s:
+            raise self._die(FaultKind.TIMEOUT, self._out_of_cpu())
+
+    def _out_of_cpu(self) -> str:
+        return f"used more processor time than cpu_s={self._limits.cpu_s:g} a match"
+
+    # -- the end -------------------------------------------------------------------------------------------------
+    def _alive(self) -> Child:
+        if self._child is None:
+            raise RuntimeError("this program's process is already gone")
+        return self._child
+
+    def _bury(self) -> Usage:
+        child = self._alive()
+        self._child = None
+        return self._zygote.kill(child)
+
+    def _die(self, kind: FaultKind, detail: str) -> ProgramDied:
+        self._bury()
+        return ProgramDied(Fault(kind, self._stage, self._player, detail))
+
+    def _broken_protocol(self, problem: str) -> ProgramDied:
+        return self._die(FaultKind.KILLED, f"the program wrote to the referee's pipe: {problem}")
+
+    def _autopsy(self) -> ProgramDied:
+        """Why the process ended by itself, as far as the kernel tells."""
+        usage = self._bury()
+        kind, detail = self._cause_of_death(usage)
+        return ProgramDied(Fault(kind, self._stage, self._player, detail))
+
+    def _cause_of_death(self, usage: Usage) -> tuple[FaultKind, str]:
+        if os.WIFEXITED(usage.status):
+            code = os.WEXITSTATUS(usage.status)
+            if code == zygote.EXIT_OUT_OF_MEMORY:
+                return FaultKind.MEMORY, f"out of memory (memory_bytes={self._limits.memory_bytes})"
+            return FaultKind.KILLED, f"the process ended itself with exit code {code}"
+        number = os.WTERMSIG(usage.status)
+        if number == signal.SIGXCPU or usage.cpu_s >= self._cpu_budget_s:
+            return FaultKind.TIMEOUT, self._out_of_cpu()
+        if number == signal.SIGSYS:
+            return FaultKind.KILLED, "killed for a forbidden system call"
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return FaultKind.KILLED, f"the process crashed or was killed ({name})"
+
+
+def process_quota(limits: Limits, count: int) -> ChildQuota:
+    """What a process for ``count`` matches is born with; the referee itself keeps the finer account."""
+    return ChildQuota(limits.memory_bytes, whole_cpu_s(limits.cpu_s * count + _OWN_CPU_S) + 1)
