@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import difflib
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -18,13 +18,14 @@ import tomli_w
 from evolve.archive.core import ArchiveSettings
 from evolve.llm.budget import Budget
 from evolve.prompting import PromptSettings
-from games.registry import make_game
+from games.registry import make_game, near_matches
 from sandbox.limits import Limits
+from workers.errors import UsageError
 
 T = TypeVar("T")
 
 
-class SettingsError(ValueError):
+class SettingsError(UsageError):
     """Bad experiment: one line that says which key, what is wrong, and what would do."""
 
 
@@ -147,15 +148,14 @@ def load_experiment(preset_or_path: str, overrides: Sequence[str] = ()) -> Exper
     """Reads a preset by name or a TOML file by path, then applies ``a.b=c`` overrides.
 
     Raises :class:`SettingsError`."""
-    tables = _read(preset_or_path)
+    return experiment_from(_read(preset_or_path), overrides)
+
+
+def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ()) -> Experiment:
+    """The experiment that nested tables describe, with overrides. Raises :class:`SettingsError`."""
+    values = copy.deepcopy(dict(tables))
     for override in overrides:
-        _override(tables, override)
-    return experiment_from(tables)
-
-
-def experiment_from(tables: Mapping[str, object]) -> Experiment:
-    """The experiment that nested tables describe. Raises :class:`SettingsError`."""
-    values = dict(tables)
+        _override(values, override)
     game = _table(values, "game")
     values.pop("game", None)
     parameters = {key: value for key, value in game.items() if key != "name"}
@@ -180,13 +180,6 @@ def preset_names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in _presets().iterdir() if p.name.endswith(".toml"))
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """``; did you mean X?`` or the list of what there is."""
-    names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(close)}?" if close else f"; there are {', '.join(names)}"
-
-
 def _presets() -> Any:
     return resources.files("deploy") / "experiments"
 
@@ -200,7 +193,7 @@ def _read(preset_or_path: str) -> dict[str, Any]:
     elif preset_or_path in preset_names():
         text = (_presets() / f"{preset_or_path}.toml").read_text(encoding="utf-8")
     else:
-        raise SettingsError(f"no preset or file named {preset_or_path!r}{near(preset_or_path, preset_names())}")
+        raise SettingsError(f"no preset or file named {preset_or_path!r}{near_matches(preset_or_path, preset_names())}")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -230,7 +223,7 @@ def _build(kind: type[T], values: Mapping[str, object], path: str) -> T:
     for key, value in values.items():
         full = f"{path}{key}"
         if key not in known:
-            raise SettingsError(f"unknown key {full}{near(key, known)}")
+            raise SettingsError(f"unknown key {full}{near_matches(key, known)}")
         if dataclasses.is_dataclass(hints[key]):
             if not isinstance(value, dict):
                 raise SettingsError(f"{full} must be a table")

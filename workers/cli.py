@@ -1,0 +1,69 @@
+"""The ``csro`` command: results to stdout, all else to stderr; exit status 0 success, 1 failed run, 2 bad usage."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from games.registry import near_matches
+from workers.errors import UsageError, told
+
+COMMANDS = {
+    "run": "the whole loop: evolve best responses, promote them, measure them",
+    "evaluate": "a program, run or reference player against the game's reference population",
+    "match": "two players head to head",
+    "check": "load and play program files in the sandbox: the unit-test feedback",
+    "report": "one self-contained HTML page of a run",
+    "replay": "re-run from the recorded completions, and compare",
+    "doctor": "what works here, and what to do about what does not",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    root = _Parser(
+        prog="csro",
+        description="Equilibria whose best responses are programs written by language models.",
+        epilog="csro COMMAND --help tells the rest.",
+    )
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    for name, summary in COMMANDS.items():
+        module = importlib.import_module(f"workers.commands.{name}")
+        command = commands.add_parser(name, help=summary, description=module.__doc__)
+        module.add_arguments(command)
+        command.add_argument("--json", action="store_true", help="one JSON value on stdout, logs on stderr")
+        command.set_defaults(run=module.run)
+    return root
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+            raise UsageError(f"no command {words[0]!r}{near_matches(words[0], COMMANDS)}")
+        arguments = parser().parse_args(words or ["--help"])
+        status: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        print("csro: interrupted", file=sys.stderr)
+        return 1
+    except (ValueError, RuntimeError, OSError) as error:
+        line = told(error)
+        if line is None:
+            raise
+        print(f"csro: {line[0]}", file=sys.stderr)
+        return line[1]
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

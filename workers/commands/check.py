@@ -1,0 +1,50 @@
+"""Loads and plays each program file in the sandbox, as the search would, and prints what happened: outcome ok, or the
+fault with its traceback. Exit status 1 if any program fails."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from games.registry import make_game
+from sandbox.referee import CheckResult, Referee
+from workers.commands.common import add_game_arguments, check_isolation, chosen
+from workers.players import read_program
+from workers.telemetry import Telemetry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("programs", metavar="PROGRAM", nargs="+", type=Path, help="program files")
+    add_game_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    experiment = chosen(arguments)
+    game = make_game(experiment.game.name, **experiment.game.parameters)
+    sources = {path: read_program(path).source for path in arguments.programs}
+    with Telemetry() as telemetry:
+        check_isolation(experiment, telemetry)
+    with Referee(experiment.sandbox) as referee:
+        results = [(path, referee.check(game, source, limits=experiment.sandbox)) for path, source in sources.items()]
+    if arguments.json:
+        print(json.dumps([_json(path, result) for path, result in results], allow_nan=False))
+    else:
+        print("\n".join(_text(path, result) for path, result in results))
+    return 0 if all(result.outcome == "ok" for _, result in results) else 1
+
+
+def _json(path: Path, result: CheckResult) -> dict[str, object]:
+    return {
+        "file": str(path),
+        "outcome": result.outcome,
+        "detail": result.detail,
+        "traceback": result.traceback,
+        "level": result.level,
+        "wall_s": result.wall_s,
+    }
+
+
+def _text(path: Path, result: CheckResult) -> str:
+    head = f"{path}: {result.outcome} ({result.wall_s:.2f} s, sandbox level {result.level})"
+    return "\n".join(part for part in (head, result.detail, result.traceback.rstrip()) if part)

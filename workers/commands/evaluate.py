@@ -1,0 +1,54 @@
+"""Plays TARGET against every member of the game's reference population and prints PopReturn, PopExpl and AggScore
+(Lanctot et al. 2023) with standard errors. TARGET is a program file, a run directory, or a reference name such as
+bot:greenberg. PopExpl and AggScore are split-half estimates: the nemesis is chosen on one half of the matches and
+scored on the other; the naive maximum, which noise biases upward, stands beside them."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+
+from games.registry import make_game
+from workers.commands.common import add_game_arguments, add_match_arguments, check_isolation, chosen, open_pool
+from workers.evaluation import metrics_of, play_population
+from workers.players import resolve
+from workers.tables import population_tables, print_tables
+from workers.telemetry import Telemetry
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="TARGET", help="a program file, a run directory, or bot:NAME")
+    add_game_arguments(parser)
+    add_match_arguments(parser, 100, "matches per member of the population (default 100)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    experiment = chosen(arguments)
+    game = make_game(experiment.game.name, **experiment.game.parameters)
+    target = resolve(arguments.target, game)
+    with Telemetry() as telemetry, open_pool(experiment) as pool:
+        isolation = check_isolation(experiment, telemetry)
+        played = asyncio.run(
+            play_population(
+                pool,
+                game,
+                target.members,
+                arguments.matches,
+                arguments.seed,
+                lambda done, total: telemetry.live(f"{target.name}: {done}/{total} opponents met"),
+            )
+        )
+    result = {
+        "target": target.name,
+        "game": experiment.game.name,
+        "seed": arguments.seed,
+        "sandbox_level": isolation.level,
+        "failed_matches": len(played.faults),
+        **metrics_of(played, target.weights).to_json(),
+    }
+    if arguments.json:
+        print(json.dumps(result, allow_nan=False))
+    else:
+        print_tables(population_tables(result))
+    return 0

@@ -1,0 +1,329 @@
+"""The driver of a run: puts store, budget, model, workers, oracle and PSRO together, watches them, and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, cast
+
+from evolve.archive.store import Store
+from evolve.llm.budget import Budget, Ledger, Usage
+from evolve.meta_solvers import MetaStrategy, meta_solver
+from evolve.oracles.alpha_evolve import AlphaEvolve
+from evolve.oracles.core import BestResponseTask
+from evolve.oracles.evolver import Search
+from evolve.population_metrics import PopulationMetrics
+from evolve.psro import IterationRecord, Psro, PsroConfig, PsroState
+from evolve.scoring import ScoringTask
+from games.core import Game
+from games.registry import make_game
+from games.seeds import match_seed
+from workers.evaluation import metrics_of, play_population
+from workers.fleet import DrainableFleet
+from workers.pool import PoolScorer, ScorerPool
+from workers.scorer import Player
+from workers.settings import Experiment
+from workers.telemetry import Snapshot, Telemetry
+
+_TICK_S = 1.0
+_RATE_WINDOW_S = 10.0
+
+
+class RunInterruptedError(Exception):
+    """Ctrl-C or SIGTERM: everything up to here is in the store."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to. ``stopped`` says why it ended before its last iteration, if it did."""
+
+    state: PsroState
+    meta_strategy: MetaStrategy
+    metrics: tuple[PopulationMetrics, ...]
+    spent: Usage
+    stopped: str | None
+
+
+@dataclass
+class _Current:
+    """The search under way, for those who watch it."""
+
+    task: BestResponseTask
+    iteration: int
+    commits: list[tuple[float, int]]
+
+
+class Controller:
+    """One run (or replay), given its store, its scoring processes and its fleet."""
+
+    def __init__(
+        self, experiment: Experiment, store: Store, pool: ScorerPool, fleet: DrainableFleet, telemetry: Telemetry
+    ) -> None:
+        self._experiment = experiment
+        self._game: Game = make_game(experiment.game.name, **experiment.game.parameters)
+        self._store = store
+        self._pool = pool
+        self._fleet = fleet
+        self._telemetry = telemetry
+        self._ledger: Ledger = store.ledger(experiment.budget)
+        self._archive_settings = experiment.archive_settings(self._game.spec.return_range)
+        self._current: _Current | None = None
+        self._interrupted = False
+        self._cut_short: str | None = None
+        self._wall = WallClock(store, experiment.budget)
+
+    async def run(self) -> Outcome:
+        """Raises :class:`RunInterruptedError`, or what the store, the sandbox or the provider raise."""
+        main = asyncio.current_task()
+        assert main is not None
+        ticker = asyncio.create_task(self._tick())
+        with ExitStack() as stack:
+            stack.callback(ticker.cancel)
+            self._handle_signals(stack, main)
+            try:
+                return await self._run(ticker)
+            except asyncio.CancelledError:
+                if self._interrupted:
+                    raise RunInterruptedError from None
+                raise
+
+    async def _run(self, ticker: asyncio.Task[None]) -> Outcome:
+        experiment = self._experiment
+        scorer = PoolScorer(self._pool)
+        oracle = AlphaEvolve(self._store, self, scorer, self._archive_settings, experiment.prompts())
+        psro = Psro(
+            self._game,
+            oracle,
+            scorer,
+            meta_solver(experiment.psro.meta_solver),
+            self._store,
+            PsroConfig(
+                iterations=experiment.psro.iterations,
+                matches=experiment.oracle.matches,
+                fresh_matches=experiment.oracle.fresh_matches,
+                payoff_matches=experiment.psro.payoff_matches,
+                seed=experiment.seed,
+            ),
+            scoring=ScoringTask(experiment.game.name, experiment.game.parameters, {}, {}, 1, 0),
+            observer=self,
+            llm_calls=lambda: self._ledger.spent().llm_calls,
+            stop_reason=self._stop_reason,
+        )
+        meta_strategy = await _unless_failed(psro.run(), ticker)
+        metrics = await self._evaluate(psro.state, meta_strategy)
+        stopped = self._stop_reason() if psro.state.responses < self._responses_wanted(psro.state) else None
+        return Outcome(psro.state, meta_strategy, metrics, self._ledger.spent(), stopped)
+
+    def _responses_wanted(self, state: PsroState) -> int:
+        return self._experiment.psro.iterations * len(state.pools)
+
+    # -- the fleet, as the oracle sees it ----------------------------------------------------------------------
+
+    async def evolve(self, search: Search) -> None:
+        """Runs the fleet; a search that was cut short by a signal is not promoted from."""
+        self._wall.check(self._drain)
+        await self._fleet.evolve(search)
+        if self._interrupted:
+            raise RunInterruptedError
+        if not self._store.archive(search.task.task_id, search.archive).progress().done:
+            self._cut_short = "the rest of the budget does not pay for another call"
+
+    # -- PSRO's observer ---------------------------------------------------------------------------------------
+
+    def search_started(self, task: BestResponseTask, record: IterationRecord) -> None:
+        support = ", ".join(f"{i[:8]} {w:.2f}" for i, w in record.opponents.items())
+        self._telemetry.say(f"iteration {record.iteration + 1}: best response to {support}")
+        self._current = _Current(task, record.iteration, [])
+
+    def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None:
+        archive = self._store.archive(task.task_id, self._archive_settings)
+        self._log_islands(record.iteration)
+        order = [f"{operation[0]}{index}" for operation, index in archive.operations()]
+        self._store.log({"type": "order", "task": task.task_id, "operations": " ".join(order)})
+        best = record.best_response
+        if best is None:
+            self._telemetry.say(f"iteration {record.iteration + 1}: no program outside the pool ran")
+        else:
+            lineage = self._lineage(task, cast(str, best["id"]))
+            self._store.log({"type": "promotion", "iteration": record.iteration, **lineage[0], "lineage": lineage})
+            self._telemetry.say(
+                f"iteration {record.iteration + 1}: promoted {cast(str, best['id'])[:8]}, "
+                f"{best['mean_return']:+.1f} ± {best['stderr']:.1f} on fresh seeds, {record.programs_scored} programs, "
+                f"{record.llm_calls} LLM calls, {record.wall_s:.0f} s"
+            )
+        self._current = None
+
+    def _lineage(self, task: BestResponseTask, program_id: str) -> list[dict[str, Any]]:
+        """The promoted program and its first parents back to a founder, with their sources for the report's diffs."""
+        archive = self._store.archive(task.task_id, self._archive_settings)
+        lineage: list[dict[str, Any]] = []
+        known: set[str] = set()
+        candidate = archive.candidate(program_id)
+        while candidate is not None and candidate.program.id not in known:
+            known.add(candidate.program.id)
+            lineage.append(
+                {
+                    "id": candidate.program.id,
+                    "parents": list(candidate.parents),
+                    "operator": candidate.operator,
+                    "score": candidate.score,
+                    "source": candidate.program.source,
+                }
+            )
+            candidate = archive.candidate(candidate.parents[0]) if candidate.parents else None
+        return lineage
+
+    # -- the end: the mixture against the reference population -------------------------------------------------
+
+    async def _evaluate(self, state: PsroState, meta_strategy: MetaStrategy) -> tuple[PopulationMetrics, ...]:
+        """Metrics of each player's mixture; empty for games without a reference population."""
+        if not self._game.reference_population():
+            return ()
+        metrics = []
+        for player, pool in enumerate(state.pools):
+            weights = meta_strategy.support(player)
+            members: dict[str, Player] = {i: pool[i].program for i in weights}
+            played = await play_population(
+                self._pool,
+                self._game,
+                members,
+                self._experiment.evaluation.matches,
+                match_seed(self._experiment.seed, "evaluation"),
+                lambda done, total: self._telemetry.live(f"evaluating the mixture: {done}/{total} pairs"),
+            )
+            for fault in played.faults[:1]:
+                self._telemetry.warn(f"a policy of the mixture failed in {len(played.faults)} matches: {fault.detail}")
+            metrics.append(metrics_of(played, weights))
+        return tuple(metrics)
+
+    # -- watching ----------------------------------------------------------------------------------------------
+
+    async def _tick(self) -> None:
+        beats = 0
+        while True:
+            await asyncio.sleep(_TICK_S)
+            beats += 1
+            self._wall.check(self._drain)
+            if self._current is not None:
+                self._show(self._current)
+                if beats % 2 == 0:
+                    self._log_islands(self._current.iteration)
+
+    def _show(self, current: _Current) -> None:
+        archive = self._store.archive(current.task.task_id, self._archive_settings)
+        progress, best = archive.progress(), archive.best(1)
+        now = time.monotonic()
+        current.commits.append((now, progress.committed))
+        while now - current.commits[0][0] > _RATE_WINDOW_S:
+            current.commits.pop(0)
+        (then, before), elapsed = current.commits[0], now - current.commits[0][0]
+        rate = (progress.committed - before) / elapsed if now > then else 0.0
+        self._telemetry.snapshot(
+            Snapshot(
+                current.iteration,
+                self._experiment.psro.iterations,
+                progress,
+                best[0] if best else None,
+                rate,
+                self._ledger.spent(),
+                self._experiment.budget,
+            )
+        )
+
+    def _log_islands(self, iteration: int) -> None:
+        if self._current is None:
+            return
+        progress = self._store.archive(self._current.task.task_id, self._archive_settings).progress()
+        for island in progress.islands:
+            self._store.log(
+                {
+                    "type": "island",
+                    "iteration": iteration,
+                    "island": island.ref.index,
+                    "epoch": island.ref.epoch,
+                    "committed": progress.committed,
+                    "best": island.best,
+                    "mean": island.mean,
+                    "programs": island.programs,
+                    "t_s": time.time(),
+                }
+            )
+
+    # -- ending early ------------------------------------------------------------------------------------------
+
+    def _stop_reason(self) -> str | None:
+        return exhausted(self._ledger.spent(), self._experiment.budget) or self._wall.exhausted() or self._cut_short
+
+    def _drain(self) -> None:
+        self._draining = asyncio.ensure_future(self._fleet.drain())
+
+    def _handle_signals(self, stack: ExitStack, main: asyncio.Task[Any]) -> None:
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            again, self._interrupted = self._interrupted, True
+            if again or self._current is None:
+                main.cancel()
+                return
+            self._telemetry.say("stopping: finishing the calls in flight, for they are paid for (again to stop now)")
+            self._drain()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
+            stack.callback(loop.remove_signal_handler, number)
+
+
+class WallClock:
+    """The run's own seconds over all its resumes, kept in the store."""
+
+    def __init__(self, store: Store, budget: Budget) -> None:
+        self._store = store
+        self._limit_s = budget.wall_s
+        record: Mapping[str, object] = store.load("wall") or {"wall_s": 0.0}
+        self._before_s = cast(float, record["wall_s"])
+        self._started_s = time.monotonic()
+
+    @property
+    def wall_s(self) -> float:
+        return self._before_s + time.monotonic() - self._started_s
+
+    def check(self, drain: Callable[[], None]) -> None:
+        """Saves the time spent; past the limit calls ``drain``."""
+        self._store.save("wall", {"wall_s": self.wall_s})
+        if self.exhausted():
+            drain()
+
+    def exhausted(self) -> str | None:
+        if self._limit_s is None or self.wall_s < self._limit_s:
+            return None
+        return f"budget.wall_s={self._limit_s:g} is spent"
+
+
+def exhausted(spent: Usage, budget: Budget) -> str | None:
+    """Which limit of the LLM budget is reached, in words; ``None`` if none is."""
+    amounts = {
+        "llm_calls": spent.llm_calls,
+        "tokens": spent.tokens_in + spent.tokens_out,
+        "usd": spent.usd,
+    }
+    for name, amount in amounts.items():
+        limit = getattr(budget, name)
+        if limit is not None and amount >= limit:
+            return f"budget.{name}={limit:g} is spent"
+    return None
+
+
+async def _unless_failed(work: Any, watcher: asyncio.Task[None]) -> Any:
+    """Awaits ``work``, but fails as soon as ``watcher`` fails: a store that is gone must not go unnoticed."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
+        if watcher.done():
+            watcher.result()
+        return await task
+    finally:
+        task.cancel()

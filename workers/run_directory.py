@@ -1,0 +1,117 @@
+"""What a run leaves on disk. The store's own files are in ``store/``; all else is written from it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from evolve.policy_pool import PolicyPool
+from workers.errors import UsageError
+from workers.settings import Experiment, SettingsError, load_experiment
+
+
+class RunDirectoryError(UsageError):
+    """The directory is no run, another run's, or in use. One line that says what to do."""
+
+
+class RunDirectory:
+    """One run's directory. Files are replaced whole, so that a reader never sees half of one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, experiment: Experiment, name: str, out: str | None) -> tuple[RunDirectory, Experiment]:
+        """A new run: its directory and the experiment with its run id. Raises :class:`RunDirectoryError`."""
+        run_id = experiment.run_id or f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+        path = Path(out) if out else Path("runs") / run_id
+        if (path / "experiment.toml").exists():
+            raise RunDirectoryError(f"{path} holds a run already: add --resume to go on, or choose another --out")
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path)
+        experiment = replace(experiment, run_id=run_id)
+        run.write_text("experiment.toml", experiment.to_toml())
+        return run, experiment
+
+    @classmethod
+    def open(cls, path: Path) -> tuple[RunDirectory, Experiment]:
+        """An existing run. Raises :class:`RunDirectoryError`."""
+        file = path / "experiment.toml"
+        if not file.is_file():
+            raise RunDirectoryError(f"{path} is no run directory: it has no experiment.toml")
+        try:
+            return cls(path), load_experiment(str(file))
+        except SettingsError as error:
+            raise RunDirectoryError(f"{file} cannot be read by this version of csro: {error}") from None
+
+    @classmethod
+    def latest(cls, name: str) -> Path:
+        """The newest run of preset ``name`` under ``runs/``. Raises :class:`RunDirectoryError` if there is none."""
+        found = sorted(Path("runs").glob(f"{name}-*/experiment.toml"), key=lambda p: p.stat().st_mtime)
+        if not found:
+            raise RunDirectoryError(f"no run of {name} under runs/ to resume; name its directory with --out")
+        return found[-1].parent
+
+    @property
+    def store(self) -> Path:
+        return self.path / "store"
+
+    def lock(self) -> None:
+        """Held until this process ends. Raises :class:`RunDirectoryError` if another driver has it."""
+        self._lock = (self.path / ".lock").open("a")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
+                raise
+            raise RunDirectoryError(f"{self.path} is being run by another process") from None
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def write_text(self, name: str, text: str) -> None:
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def write_json(self, name: str, value: object) -> None:
+        self.write_text(name, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+    def write_events(self, events: Iterable[Mapping[str, object]]) -> None:
+        self.write_text("events.jsonl", "".join(json.dumps(dict(event)) + "\n" for event in events))
+
+    def write_policies(self, pools: Iterable[PolicyPool]) -> None:
+        """One file per pooled policy, named by its place, name and id."""
+        for player, pool in enumerate(pools):
+            for place, policy in enumerate(pool):
+                self.write_text(f"policies/{player}-{place:02d}-{policy.name}-{policy.id}.py", policy.program.source)
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def summary(self) -> dict[str, Any]:
+        """Raises :class:`RunDirectoryError` if the run has not finished."""
+        file = self.path / "summary.json"
+        if not file.is_file():
+            raise RunDirectoryError(f"{self.path} has no summary.json: the run has not ended; go on with --resume")
+        summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return summary
+
+    def policy_sources(self) -> dict[str, str]:
+        """Sources of the pooled policies by program id."""
+        return {p.stem.rsplit("-", 1)[-1]: p.read_text("utf-8") for p in sorted(self.path.glob("policies/*.py"))}
