@@ -14,14 +14,14 @@ REQUIRED = {
 """Layers that each level needs beside those of the levels below it."""
 
 _NAMESPACE_ADVICE = (
-    "allow unprivileged user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns=0)"
-    " or run outside the container's default seccomp profile"
+    "allow unprivileged user namespaces (sysctl user.max_user_namespaces > 0, "
+    "kernel.apparmor_restrict_unprivileged_userns=0) or run outside the container's default seccomp profile"
 )
 ADVICE = {
     "rlimits": "run on Linux",
     "no_capabilities": "run on Linux with a standard capability set",
     "no_new_privs": "run on Linux >= 3.5",
-    "seccomp": "run on Linux (x86_64 or aarch64) with CONFIG_SECCOMP_FILTER, under a profile that allows prctl and seccomp",
+    "seccomp": "run on Linux (x86_64 or aarch64) with CONFIG_SECCOMP_FILTER, under a profile that allows prctl",
     "landlock": "use Linux >= 5.13 with landlock in /sys/kernel/security/lsm, under a profile that allows landlock_*",
     "unprivileged_uid": "grant CAP_SETUID and CAP_SETGID, or start csro as an ordinary user",
     "empty_root": _NAMESPACE_ADVICE,

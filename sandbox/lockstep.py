@@ -74,7 +74,13 @@ class Sampler:
 
 
 def open_program(
-    zygote: ZygoteClient, game: Game, source: str, seat: int, seeds: Sequence[int], limits: Limits, form: wire.ObservationForm
+    zygote: ZygoteClient,
+    game: Game,
+    source: str,
+    seat: int,
+    seeds: Sequence[int],
+    limits: Limits,
+    form: wire.ObservationForm,
 ) -> tuple[RemotePolicy, dict[int, Fault]]:
     """A child with ``source`` loaded for one seat of all matches, and the slots where it could not be.
 
@@ -118,7 +124,9 @@ class ByteSeat(Protocol):
 class LocalByteSeat:
     """A trusted player: N policies in this process."""
 
-    def __init__(self, factory: PolicyFactory, game: ActionHistoryGame, seat: int, seeds: Sequence[int], sampler: Sampler):
+    def __init__(
+        self, factory: PolicyFactory, game: ActionHistoryGame, seat: int, seeds: Sequence[int], sampler: Sampler
+    ) -> None:
         self._seat = seat
         self._policies = [factory(seat, seat_seed(seed, seat)) for seed in seeds]
         self._histories = [ActionHistory(game.num_rounds) for _ in seeds]
@@ -215,7 +223,7 @@ class ActionHistoryBatch:
     def _outcomes(self, rounds: tuple[list[bytes], list[bytes]]) -> list[Outcome]:
         count, num_rounds = len(self._seeds), self._game.num_rounds
         live = [slot for slot in range(count) if slot not in self._faults]
-        outcomes: list[Outcome] = [self._faults[slot] if slot in self._faults else _UNPLAYED for slot in range(count)]
+        outcomes: list[Outcome] = [self._faults.get(slot, _UNPLAYED) for slot in range(count)]
         if not live:
             return outcomes
         per_seat = [np.frombuffer(b"".join(r), np.uint8).reshape(num_rounds, count).T for r in rounds]

@@ -22,7 +22,9 @@ from sandbox.program_errors import POLICY_FILE
 
 _REAL_IMPORT = builtins.__import__
 _RANDOM_FUNCTIONS = tuple(n for n in random.__all__ if hasattr(random.Random, n) and n[0].islower())
-_NUMPY_RANDOM_FUNCTIONS = frozenset(n for n in np.random.__all__ if hasattr(np.random.RandomState, n) and n[0].islower())
+_NUMPY_RANDOM_FUNCTIONS = frozenset(
+    n for n in np.random.__all__ if hasattr(np.random.RandomState, n) and n[0].islower()
+)
 
 
 def _stand_in(original: types.ModuleType) -> types.ModuleType:

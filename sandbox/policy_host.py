@@ -114,7 +114,8 @@ class PolicyHost:
 
     def load(self) -> bytes:
         """Compiles the program and makes one instance a slot; the reply for sequence 0."""
-        sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = self._meter
+        for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+            setattr(sys, name, self._meter)
         random.seed(self._request.seeds[0])
         np.random.seed(self._request.seeds[0])
         register_source(self._request.source)

@@ -250,7 +250,8 @@ class RemotePolicy:
                 return head
             if self._poll.poll(deadline_s * 1000):
                 return b""
-        raise self._die(FaultKind.TIMEOUT, f"no answer within {deadline_s:g} s, nor to the alarm: stuck in one long call?")
+        detail = f"no answer within {deadline_s:g} s, nor to the alarm: stuck in one call, or swallowing the time-out"
+        raise self._die(FaultKind.TIMEOUT, detail)
 
     def _outwait(self, cpu_before_s: float, waited_s: float) -> bool:
         """Waits on while the program has not had half of ``waited_s``, which have passed, as processor time.

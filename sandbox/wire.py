@@ -72,7 +72,7 @@ class LoadRequest:
     output_bytes: int
 
     def pack(self) -> bytes:
-        body = msgpack.packb({**asdict(self), "source": self.source.encode("utf-8", "surrogatepass")})
+        body: bytes = msgpack.packb({**asdict(self), "source": self.source.encode("utf-8", "surrogatepass")})
         return LENGTH.pack(len(body)) + body
 
     @classmethod
@@ -104,14 +104,14 @@ def pack_failures(failures: list[SlotFailure]) -> bytes:
         if room < 0:
             break
         packed.append(entry)
-    body = msgpack.Packer().pack_array_header(len(packed)) + b"".join(packed)
+    body: bytes = msgpack.Packer().pack_array_header(len(packed)) + b"".join(packed)
     return LENGTH.pack(len(body)) + body
 
 
 def unpack_failures(body: bytes) -> list[SlotFailure]:
     """Raises ``ValueError`` on anything but a list of ``[slot, kind, detail, traceback]``."""
     try:
-        entries = msgpack.unpackb(body, max_array_len=4096, max_str_len=MAX_FAILURES_BYTES, max_map_len=0, max_ext_len=0)
+        entries = msgpack.unpackb(body, max_array_len=4096, max_map_len=0, max_ext_len=0)
     except (ValueError, msgpack.UnpackException) as error:
         raise ValueError(f"failure list is not msgpack: {error}") from error
     if not isinstance(entries, list):

@@ -36,21 +36,24 @@ SPAWN, CANARY, LAYERS, ALARM, KILL, CPU_TIME = b"S", b"P", b"L", b"A", b"K", b"C
 EXIT_OUT_OF_MEMORY = 96
 
 # No file can be opened once the jail is closed, so this is all that programs can import.
-MODULES = tuple(
-    """
-    __future__ _strptime abc array ast bisect calendar cmath collections collections.abc colorsys contextlib copy copyreg
-    csv dataclasses datetime decimal difflib dis encodings.idna encodings.latin_1 encodings.ascii encodings.utf_16 enum
-    fractions functools gc graphlib hashlib heapq inspect io itertools json keyword linecache logging marshal math numbers
-    numpy numpy.fft numpy.lib.stride_tricks numpy.linalg numpy.ma numpy.polynomial numpy.random numpy.typing operator
-    os pprint queue random re reprlib secrets statistics string struct sys textwrap threading time timeit token tokenize
-    traceback types typing unicodedata uuid warnings weakref zlib
-    """.split()
+# fmt: off
+MODULES = (
+    "__future__", "_strptime", "abc", "array", "ast", "bisect", "calendar", "cmath", "collections",
+    "collections.abc", "colorsys", "contextlib", "copy", "copyreg", "csv", "dataclasses", "datetime", "decimal",
+    "difflib", "dis", "encodings.idna", "encodings.latin_1", "encodings.ascii", "encodings.utf_16", "enum",
+    "fractions", "functools", "gc", "graphlib", "hashlib", "heapq", "inspect", "io", "itertools", "json", "keyword",
+    "linecache", "logging", "marshal", "math", "numbers", "numpy", "numpy.fft", "numpy.lib.stride_tricks",
+    "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random", "numpy.typing", "operator", "os", "pprint",
+    "queue", "random", "re", "reprlib", "secrets", "statistics", "string", "struct", "sys", "textwrap", "threading",
+    "time", "timeit", "token", "tokenize", "traceback", "types", "typing", "unicodedata", "uuid", "warnings",
+    "weakref", "zlib",
 )
+# fmt: on
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to start: the inherited socket, the core to stay on (-1: any), whom to become if root, where to import from."""
+    """How to start: the inherited socket, the core to stay on (-1: any), whom to become if root, import path."""
 
     control_fd: int
     core: int

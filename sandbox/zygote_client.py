@@ -251,7 +251,8 @@ def whole_cpu_s(seconds: float) -> int:
 
 def _start(control_fd: int, core: int | None) -> subprocess.Popen[bytes]:
     package_paths = [Path(module.__file__ or "").parent.parent for module in (zygote, np, msgpack)]
-    settings = zygote.Settings(control_fd, -1 if core is None else core, UNPRIVILEGED_UID, tuple(map(str, package_paths)))
+    core = -1 if core is None else core
+    settings = zygote.Settings(control_fd, core, UNPRIVILEGED_UID, tuple(map(str, package_paths)))
     command = [sys.executable, "-s", "-P", str(Path(zygote.__file__)), json.dumps(asdict(settings))]
     try:
         return subprocess.Popen(
