@@ -1,0 +1,67 @@
+"""A child of a program: one to several random mutations or crossovers, each of which leaves a sound program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evolve.llm.genetic.crossover import CROSSOVERS
+from evolve.llm.genetic.flow import problems
+from evolve.llm.genetic.operators import MUTATIONS, Operator
+from evolve.llm.genetic.parts import Workshop
+from evolve.llm.genetic.source import Source
+from evolve.program import normalise
+
+_MOST_ATTEMPTS = 80
+_LARGEST_SOURCE = 16_000
+_STOP = 0.55
+"""Probability of no further change after each: the number of changes is geometric, 1.8 on average."""
+
+_UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+
+def vary(text: str, donors: Sequence[str], rng: np.random.Generator) -> str | None:
+    """A changed program, or ``None`` if ``text`` does not parse or nothing sound was found.
+
+    Lines outside the EVOLVE-BLOCK markers, comments and docstrings stay as they are. The child parses, compiles and has
+    no problem with names (:func:`evolve.llm.genetic.flow.problems`) that ``text`` does not have. Nothing is executed.
+    """
+    original = parse(text)
+    if original is None:
+        return None
+    others = [source for source in map(parse, donors) if source is not None]
+    allowed, seen = problems(original.tree), {normalise(text)}
+    shop, wanted = Workshop(original, others, rng), int(rng.geometric(_STOP))
+    for _ in range(_MOST_ATTEMPTS):
+        if wanted == 0:
+            break
+        child = _sound(_draw_operator(shop)(shop), allowed)
+        if child is not None and (form := normalise(child.text)) not in seen:
+            seen.add(form)
+            shop, wanted = Workshop(child, others, rng), wanted - 1
+    return shop.source.text if shop.source is not original else None
+
+
+def parse(text: str) -> Source | None:
+    try:
+        return Source(text)
+    except _UNPARSABLE:
+        return None
+
+
+def _draw_operator(shop: Workshop) -> Operator:
+    table = {**MUTATIONS, **CROSSOVERS} if shop.donors else MUTATIONS
+    weights = np.array(list(table.values()))
+    return list(table)[int(shop.rng.choice(len(table), p=weights / weights.sum()))]
+
+
+def _sound(text: str | None, allowed: frozenset[str]) -> Source | None:
+    source = parse(text) if text is not None and len(text) <= _LARGEST_SOURCE else None
+    if source is None or not problems(source.tree) <= allowed:
+        return None
+    try:
+        compile(source.tree, "<child>", "exec")
+    except _UNPARSABLE:
+        return None
+    return source
