@@ -1,6 +1,7 @@
 """Learning dynamics as meta-solvers: players adapt to each other, and the time average of their play is the mixture.
 
 In zero-sum games each average tends to a Nash equilibrium; the accuracies stand in :mod:`evolve.meta_solvers`.
+Averages never forget where play began, so weights within their error, under a thousandth of the heaviest, are dropped.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from evolve.empirical_game import EmpiricalGame
 from evolve.normal_form import NEGLIGIBLE, MetaStrategy, NormalForm, Solution, solved, uniform_mixtures
 from games.core import FloatArray
 
+_LEAST_WEIGHT = 1e-3
+
 
 def regret_matching(game: EmpiricalGame) -> MetaStrategy:
     """Regret matching+ in self-play, all players at once, average weighted by time (Tammelin 2014; Hart & Mas-Colell
     2000): 10,000 rounds."""
-    return solved(game, _regret_matching)
+    return solved(game, _regret_matching, _LEAST_WEIGHT)
 
 
 def _regret_matching(form: NormalForm, rounds: int = 10_000) -> Solution:
@@ -34,7 +37,7 @@ def fictitious_play(game: EmpiricalGame) -> MetaStrategy:
     """Each player answers the others' averages, all at once (Brown 1951): 10,000 rounds from the uniform mixture.
 
     Equally good answers share the move, so that the result does not depend on the order of the policies."""
-    return solved(game, _fictitious_play)
+    return solved(game, _fictitious_play, _LEAST_WEIGHT)
 
 
 def _fictitious_play(form: NormalForm, rounds: int = 10_000) -> Solution:
@@ -51,7 +54,7 @@ def replicator_dynamics(game: EmpiricalGame) -> MetaStrategy:
 
     Integrated by the midpoint rule in logarithms of the weights, where dx_i/dt = x_i (u_i - u.x) reads dy_i/dt = u_i,
     x = softmax(y): it cannot leave the simplex."""
-    return solved(game, _replicator_dynamics)
+    return solved(game, _replicator_dynamics, _LEAST_WEIGHT)
 
 
 def _softmax(y: FloatArray) -> FloatArray:

@@ -98,7 +98,7 @@ def _least_norm_maximin(matrix: FloatArray, vertex: FloatArray) -> FloatArray:
     minimise |x| subject to G x >= h, where G x >= h says "x is a mixture that earns the value against every column".
     """
     rows, columns = matrix.shape
-    value = float((vertex @ matrix).min()) - NEGLIGIBLE
+    value = float((vertex @ matrix).min())
     constraints = np.vstack([matrix.T, np.eye(rows), np.ones((1, rows)), -np.ones((1, rows))])
     bounds = np.r_[np.full(columns, value), np.zeros(rows), 1.0, -1.0]
     target = np.r_[np.zeros(rows), 1.0]
@@ -118,7 +118,7 @@ def alpha_rank(game: EmpiricalGame) -> MetaStrategy:
 
     The chain moves between profiles that differ in one player's policy (symmetric: between policies), to the better one
     with probability 1 - 1e-4 and to the worse one with 1e-4, so that it has one stationary distribution; its marginals
-    are the weights. Raises ``ValueError`` beyond 4096 profiles.
+    are the weights, less those under a thousandth of the heaviest. Raises ``ValueError`` beyond 4096 profiles.
     """
 
     def solve(form: NormalForm) -> Solution:
@@ -129,7 +129,7 @@ def alpha_rank(game: EmpiricalGame) -> MetaStrategy:
         everyone = range(len(shape))
         return [masses.sum(axis=tuple(q for q in everyone if q != player)) for player in everyone]
 
-    return solved(game, solve)
+    return solved(game, solve, least_weight=1e-3)
 
 
 def _transitions(form: NormalForm, mutation: float = 1e-4) -> FloatArray:

@@ -14,7 +14,8 @@ import numpy as np
 from evolve.empirical_game import EmpiricalGame
 from games.core import FloatArray
 
-NEGLIGIBLE = 1e-12  # of the payoff span, and of probability
+NEGLIGIBLE = 1e-12  # of the payoff span
+_LEAST_WEIGHT = 1e-9  # of the heaviest; what rounding leaves on unplayed policies is below 1e-10
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,8 @@ def normal_form(game: EmpiricalGame) -> NormalForm:
     return NormalForm(tuple(game.payoff_matrix(player) for player in players), game.symmetric)
 
 
-def meta_strategy(game: EmpiricalGame, form: NormalForm, solution: Solution) -> MetaStrategy:
+def meta_strategy(game: EmpiricalGame, form: NormalForm, mixtures: Solution) -> MetaStrategy:
     """Names the weights, and evaluates them on the payoffs as they are."""
-    cleaned = [np.where(x > NEGLIGIBLE, x, 0.0) for x in solution]
-    mixtures = [x / x.sum() for x in cleaned]
     deviations = form.deviations(mixtures)
     values = [float(x @ returns) for x, returns in zip(mixtures, deviations, strict=True)]
     gains = [float(returns.max()) - value for returns, value in zip(deviations, values, strict=True)]
@@ -96,8 +95,13 @@ def meta_strategy(game: EmpiricalGame, form: NormalForm, solution: Solution) -> 
     return MetaStrategy(weights, per_player, max(0.0, sum(gains) / len(gains)))
 
 
-def solved(game: EmpiricalGame, solve: Callable[[NormalForm], Solution]) -> MetaStrategy:
-    """Solves the game of payoff classes, scaled to span 1, and splits each class's weight evenly."""
+def solved(
+    game: EmpiricalGame, solve: Callable[[NormalForm], Solution], least_weight: float = _LEAST_WEIGHT
+) -> MetaStrategy:
+    """Solves the game of payoff classes, scaled to span 1, and splits each class's weight evenly.
+
+    Classes lighter than ``least_weight`` times the heaviest are not played: every policy with a weight costs matches.
+    """
     form = normal_form(game)
     classes = [game.payoff_classes(player) for player in range(len(game.populations))]
     first = [[members[0] for members in groups] for groups in classes]
@@ -108,7 +112,8 @@ def solved(game: EmpiricalGame, solve: Callable[[NormalForm], Solution]) -> Meta
     solution = []
     for x, groups, ids in zip(solve(NormalForm(scaled, form.symmetric)), classes, game.populations, strict=True):
         whole = np.zeros(len(ids))
-        for weight, members in zip(x, groups, strict=True):
+        played = np.where(x >= least_weight * x.max(), x, 0.0)
+        for weight, members in zip(played / played.sum(), groups, strict=True):
             whole[members] = weight / len(members)
         solution.append(whole)
     return meta_strategy(game, form, solution)

@@ -19,7 +19,7 @@ RPS = np.array([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]])
 WEIGHTED_RPS = np.array([[0.0, -1, 3], [1, 0, -2], [-3, 2, 0]])
 DYNAMICS = ["fictitious_play", "projected_replicator_dynamics", "regret_matching", "replicator_dynamics"]
 FEW = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-MANY = settings(max_examples=60, deadline=None)
+MANY = settings(max_examples=30, deadline=None)
 
 
 def names(n: int) -> tuple[str, ...]:
@@ -128,6 +128,21 @@ def test_alpha_rank_follows_the_cycle_of_better_replies() -> None:
     matrix = np.pad(RPS, ((0, 1), (0, 1)), constant_values=0.0)
     matrix[:3, 3], matrix[3, :3] = 1.0, -1.0
     np.testing.assert_allclose(weights(meta_solver("alpha_rank")(symmetric(matrix))), [1 / 3] * 3 + [0], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted({*META_SOLVERS} - {"uniform", "projected_replicator_dynamics"}))
+def test_a_dominated_policy_is_not_played_at_all(name: str) -> None:
+    """Not even at 1e-12: each policy with a weight costs matches."""
+    matrix = np.pad(WEIGHTED_RPS, ((0, 1), (0, 1)), constant_values=0.0)
+    matrix[:3, 3], matrix[3, :3] = 4.0, -4.0
+    assert set(meta_solver(name)(symmetric(matrix)).support()) == {"p0", "p1", "p2"}
+
+
+@given(st.integers(0, 10_000), st.integers(2, 30))
+@MANY
+def test_nash_leaves_no_traces_of_rounding(seed: int, n: int) -> None:
+    support = meta_solver("nash")(symmetric(random_antisymmetric(n, seed))).support()
+    assert min(support.values()) > 1e-9
 
 
 def test_projected_replicator_keeps_a_floor() -> None:
