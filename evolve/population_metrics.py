@@ -41,16 +41,16 @@ class Estimate:
 class PopulationMetrics:
     """One agent, or one mixture, against a population.
 
-    ``pop_expl`` and ``agg_score`` are the plain estimates, whose stderr leaves the choice of the nemesis out of
-    account; ``*_split`` are the split-half ones, ``None`` where some stratum has fewer than two matches.
+    ``pop_expl`` and ``agg_score`` are the split-half estimates, ``None`` where some stratum has fewer than two matches;
+    ``*_naive`` are the plain ones, whose stderr leaves the choice of the nemesis out of account.
     ``matches_per_bot`` is the smallest number of matches against any bot (0: exact values, no matches).
     """
 
     pop_return: Estimate
-    pop_expl: Estimate
-    agg_score: Estimate
-    pop_expl_split: Estimate | None
-    agg_score_split: Estimate | None
+    pop_expl: Estimate | None
+    agg_score: Estimate | None
+    pop_expl_naive: Estimate
+    agg_score_naive: Estimate
     nemesis: str
     matches_per_bot: int
     by_opponent: Mapping[str, OpponentReturn]
@@ -58,7 +58,7 @@ class PopulationMetrics:
     def to_json(self) -> dict[str, object]:
         """Plain values and one ``_stderr`` key each, ``null`` for what is unknown; ``by_opponent`` by name."""
         record: dict[str, object] = {}
-        for name in ("pop_return", "pop_expl", "agg_score", "pop_expl_split", "agg_score_split"):
+        for name in ("pop_return", "pop_expl", "agg_score", "pop_expl_naive", "agg_score_naive"):
             estimate: Estimate | None = getattr(self, name)
             record[name] = None if estimate is None else estimate.value
             record[f"{name}_stderr"] = None if estimate is None else _finite(estimate.stderr)
@@ -165,10 +165,10 @@ def _metrics(cells: _Cells, forfeits: Mapping[str, int]) -> PopulationMetrics:
     expl_split, agg_split = _split_half(cells)
     return PopulationMetrics(
         pop_return=_linear(share, means, variances),
-        pop_expl=_linear(worst, means, variances),
-        agg_score=_linear(share - worst, means, variances),
-        pop_expl_split=expl_split,
-        agg_score_split=agg_split,
+        pop_expl_naive=_linear(worst, means, variances),
+        agg_score_naive=_linear(share - worst, means, variances),
+        pop_expl=expl_split,
+        agg_score=agg_split,
         nemesis=list(cells)[nemesis],
         matches_per_bot=min(r.matches for r in by_opponent.values()),
         by_opponent=by_opponent,

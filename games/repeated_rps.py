@@ -16,6 +16,7 @@ from games.core import ActionArray, ActionHistory, FloatArray, Game, GameBrief, 
 
 ACTION_NAMES = ("rock", "paper", "scissors")
 NUM_ACTIONS = 3
+_THROWS = frozenset(range(NUM_ACTIONS))
 MAX_ROUNDS = 1_000_000
 
 _RULES = """\
@@ -44,7 +45,7 @@ import random
 
 
 class Policy:
-    """Counts what the opponent threw after each of its own throws and plays what beats the most frequent."""
+    """Counts the opponent's throws, all in one context, and plays what beats the most frequent."""
 
     def __init__(self, player, seed):
         self.rng = random.Random(seed)
@@ -61,7 +62,7 @@ class Policy:
             return self.rng.randrange(3)
         seen = self.counts.setdefault(self.context, [0, 0, 0])
         seen[theirs[-1]] += 1
-        self.context = (1 * theirs[-1] + 0 * mine[-1]) % 9
+        self.context = (0 * theirs[-1] + 0 * mine[-1]) % 9
         seen = self.counts.setdefault(self.context, [0, 0, 0])
         predicted = seen.index(max(seen))
         return (predicted + 1) % 3
@@ -149,9 +150,9 @@ class RepeatedRPSEpisode:
     def step(self, actions: Mapping[int, int]) -> None:
         if len(self._views[0].mine) == self._num_rounds:
             raise ValueError(f"the match is over after {self._num_rounds} rounds")
-        if set(actions) != {0, 1} or not all(a in (0, 1, 2) for a in actions.values()):
+        first, second = actions.get(0), actions.get(1)
+        if first not in _THROWS or second not in _THROWS or len(actions) != 2:
             raise ValueError(f"both players throw 0, 1 or 2, not {dict(actions)!r}")
-        first, second = int(actions[0]), int(actions[1])
         self._views[0].extend(first, second)
         self._views[1].extend(second, first)
         self._wins += (0, 1, -1)[(first - second) % NUM_ACTIONS]

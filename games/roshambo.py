@@ -2,8 +2,9 @@
 
 Two properties of the bots decide the shape of this module:
 
-* ``num_throws`` sizes a buffer of the bot that nothing checks: one throw too many corrupts the heap without
-  an exception. A policy here is bound to one ``num_rounds`` and refuses to act beyond it.
+* ``num_throws`` sizes buffers of the bot that nothing checks: one throw too many corrupts the heap without an
+  exception, and greenberg writes 1000 entries whatever it was told. A policy here is bound to one
+  ``num_rounds``, refuses to act beyond it, and never has a buffer of less than 1000.
 * All bots draw from libc's ``random()``, which OpenSpiel never seeds. Each policy owns a state array of that
   generator and swaps it in around everything the bot does, so that a match is a function of its seeds
   and any number of matches may be interleaved in one process.
@@ -22,6 +23,7 @@ from functools import cache, partial
 
 from games.core import Observation, PolicyFactory
 
+COMPETITION_ROUNDS = 1000
 _STATE_BYTES = 128  # the size of libc's own default array
 _SEEDS = 2**32 - 1
 _swap_lock = threading.Lock()  # the current array is one per process
@@ -85,7 +87,7 @@ class RoshamboPolicy:
         game = f"repeated_game(stage_game=matrix_rps(),num_repetitions={num_rounds})"
         self._state = pyspiel.load_game(game).new_initial_state()
         with self._stream:
-            self._bot = pyspiel.make_roshambo_bot(player, name, num_rounds)
+            self._bot = pyspiel.make_roshambo_bot(player, name, max(num_rounds, COMPETITION_ROUNDS))
         self._round = 0
 
     def act(self, observation: Observation) -> int:
