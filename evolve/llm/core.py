@@ -26,7 +26,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Completion:
-    """An answer, and what it cost. ``usd`` is ``None`` where the model's price is not known."""
+    """An answer, and what it cost. ``usd`` is ``None`` where the model's price is not known.
+
+    ``finish_reason`` is ``stop``, ``length`` (cut off), ``refusal`` or ``empty``; all of them were paid for.
+    """
 
     text: str
     model: str

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evolve.llm.core import LLM, Completion, Prompt
+from evolve.llm.genetic.source import Source
 from evolve.llm.genetic.variation import parse, vary
 from evolve.llm.providers import ProviderSettings, UnknownModelError
 from evolve.mutation import BLOCK_END, BLOCK_START
@@ -29,8 +30,8 @@ _EDIT_MARK = "<<<<<<< SEARCH"
 class Reading:
     """What the proposer finds in a prompt: the program to change, other programs, and the form of answer asked for."""
 
-    program: str | None
-    others: tuple[str, ...]
+    program: Source | None
+    others: tuple[Source, ...]
     wants_edits: bool
 
 
@@ -52,10 +53,9 @@ def read_prompt(text: str) -> Reading:
             outside.append(line)
             heading = line[2:].strip() if line.startswith("# ") else heading
     current = [source for title, source in fences if title == "Current program"]
-    programs = [source for _, source in fences if parse(source) is not None]
-    sound = [source for source in (*current[-1:], *programs) if parse(source) is not None]
-    program = sound[0] if sound else None
-    return Reading(program, tuple(p for p in programs if p != program), _EDIT_MARK in "\n".join(outside))
+    texts = dict.fromkeys([*current[-1:], *(source for _, source in fences)])  # no text twice
+    programs = [program for program in map(parse, texts) if program is not None]
+    return Reading(programs[0] if programs else None, tuple(programs[1:]), _EDIT_MARK in "\n".join(outside))
 
 
 class OfflineLLM:
@@ -83,7 +83,7 @@ class OfflineLLM:
         if child is None:
             return "No sound variation of the program was found."
         if reading.wants_edits:
-            return "A random variation of the program.\n\n" + search_replace(reading.program, child)
+            return "A random variation of the program.\n\n" + search_replace(reading.program.text, child)
         return f"A random variation of the program.\n\n```python\n{child.rstrip()}\n```\n"
 
     def _generator(self, prompt: Prompt) -> np.random.Generator:

@@ -1,1 +1,1 @@
-"""Genetic programming on Python source: mutations and crossover that know syntax and scopes, and nothing of any game."""
+"""Genetic programming on Python source: mutation and crossover that know syntax and scopes, and nothing of games."""

@@ -94,7 +94,8 @@ def graft(child: str, parent: Source, donor: Source) -> str | None:
         if not missing:
             return child
         name = missing[0].split(": ", 1)[1].removesuffix(" may not be set")
-        grafted = _graft_attribute(source, donor, name[5:]) if name.startswith("self.") else _graft_name(source, donor, name)
+        is_attribute = name.startswith("self.")
+        grafted = _graft_attribute(source, donor, name[5:]) if is_attribute else _graft_name(source, donor, name)
         if grafted is None:
             return None
         child = grafted

@@ -153,7 +153,7 @@ def _check_function(
 
 
 class _Flow:
-    """Definite assignment through one scope. ``block`` returns what is set after it, ``None`` if control never gets there."""
+    """Definite assignment in one scope. ``block`` returns what is set after it, ``None`` if that is never reached."""
 
     def __init__(self, where: str, owner: str | None, local: set[str], outer: set[str], found: set[str]) -> None:
         self._where = where

@@ -43,41 +43,40 @@ def key_of(node: ast.AST, owner: str | None) -> str | None:
     return None
 
 
+_TYPE_KINDS: dict[type[ast.expr], Kind] = {
+    ast.Compare: Kind.TRUTH,
+    **dict.fromkeys((ast.List, ast.Tuple, ast.Set, ast.ListComp, ast.SetComp), Kind.SEQUENCE),
+    **dict.fromkeys((ast.Dict, ast.DictComp), Kind.MAPPING),
+    ast.JoinedStr: Kind.TEXT,
+}
+_CONSTANT_KINDS: dict[type, Kind] = {bool: Kind.TRUTH, int: Kind.NUMBER, float: Kind.NUMBER, str: Kind.TEXT}
+
+
 def kind_of(node: ast.expr, environment: Environment, owner: str | None) -> Kind:
+    kind = _TYPE_KINDS.get(type(node), Kind.UNKNOWN)
     match node:
-        case ast.Constant(value=bool()):
-            return Kind.TRUTH
-        case ast.Constant(value=int() | float()):
-            return Kind.NUMBER
-        case ast.Constant(value=str()):
-            return Kind.TEXT
+        case ast.Constant(value=value):
+            kind = _CONSTANT_KINDS.get(type(value), Kind.UNKNOWN)
         case ast.Name() | ast.Attribute():
-            return environment.get(key_of(node, owner) or "", Kind.UNKNOWN)
-        case ast.Compare() | ast.UnaryOp(op=ast.Not()):
-            return Kind.TRUTH
+            kind = environment.get(key_of(node, owner) or "", Kind.UNKNOWN)
         case ast.BoolOp(values=[first, *_]) | ast.IfExp(body=first) | ast.NamedExpr(value=first):
-            return kind_of(first, environment, owner)
-        case ast.UnaryOp():
-            return Kind.NUMBER
+            kind = kind_of(first, environment, owner)
+        case ast.UnaryOp(op=op):
+            kind = Kind.TRUTH if isinstance(op, ast.Not) else Kind.NUMBER
         case ast.BinOp():
             sides = {kind_of(node.left, environment, owner), kind_of(node.right, environment, owner)}
-            return next((k for k in (Kind.SEQUENCE, Kind.TEXT) if k in sides), Kind.NUMBER)
-        case ast.List() | ast.Tuple() | ast.Set() | ast.ListComp() | ast.SetComp() | ast.Subscript(slice=ast.Slice()):
-            return Kind.SEQUENCE
-        case ast.Dict() | ast.DictComp():
-            return Kind.MAPPING
-        case ast.JoinedStr():
-            return Kind.TEXT
-        case ast.Subscript():
+            kind = next((k for k in (Kind.SEQUENCE, Kind.TEXT) if k in sides), Kind.NUMBER)
+        case ast.Subscript(slice=ast.Slice()):
+            kind = Kind.SEQUENCE
+        case ast.Subscript() if not _is_text(node.slice):
             # Lists of numbers are by far the commonest lists.
             is_list = kind_of(node.value, environment, owner) is Kind.SEQUENCE
-            return Kind.NUMBER if is_list and not _is_text(node.slice) else Kind.UNKNOWN
+            kind = Kind.NUMBER if is_list else Kind.UNKNOWN
         case ast.Call(func=ast.Name(id=name)):
-            return _CALL_KINDS.get(name, Kind.UNKNOWN)
+            kind = _CALL_KINDS.get(name, Kind.UNKNOWN)
         case ast.Call(func=ast.Attribute(attr=name)):
-            return _METHOD_KINDS.get(name, _CALL_KINDS.get(name, Kind.UNKNOWN))
-        case _:
-            return Kind.UNKNOWN
+            kind = _METHOD_KINDS.get(name, _CALL_KINDS.get(name, Kind.UNKNOWN))
+    return kind
 
 
 def infer(statements: Iterable[ast.stmt], known: Environment, owner: str | None) -> dict[str, Kind]:
@@ -114,7 +113,7 @@ def _note_use(environment: dict[str, Kind], node: ast.AST, owner: str | None) ->
     match node:
         case ast.Subscript():
             mapping = _is_text(node.slice)
-            numeric = isinstance(node.slice, ast.Slice | ast.UnaryOp) or isinstance(node.slice, ast.Constant)
+            numeric = isinstance(node.slice, ast.Slice | ast.UnaryOp | ast.Constant)
             if mapping or numeric:
                 _note(environment, node.value, Kind.MAPPING if mapping else Kind.SEQUENCE, owner)
         case ast.Call(func=ast.Name(id="len" | "sum" | "sorted" | "enumerate" | "reversed"), args=[argument, *_]):

@@ -111,7 +111,8 @@ def change_result(shop: Workshop) -> str | None:
 
 
 def negate_condition(shop: Workshop) -> str | None:
-    slots = [s for s in _inner(shop) if s.name == "test" and isinstance(s.parent, ast.If | ast.IfExp) and not _in_guard(s)]
+    tests = [s for s in _inner(shop) if s.name == "test" and isinstance(s.parent, ast.If | ast.IfExp)]
+    slots = [s for s in tests if not _in_guard(s)]
     if not slots:
         return None
     slot = shop.pick(slots)

@@ -42,7 +42,7 @@ class Workshop:
         return kind_of(node, self.source.environment(site.scope), site.scope.owner)
 
     def number(self, site: Site, depth: int = 2) -> ast.expr | None:
-        """A number that can be had where the site stands: a name, an element, a length, a part, a small sum of these."""
+        """A number that can be had where the site stands: a name, an element, a length, a part, or a sum of these."""
         draw = self.rng.random()
         if depth and draw < 0.25:
             left, right = self.number(site, depth - 1), self.number(site, depth - 1)
@@ -136,7 +136,7 @@ class Workshop:
 
     @cached_property
     def _ranges(self) -> list[int]:
-        """Sizes of the ranges that returned values have by their form (``... % 3``, ``randrange(3)``), here and in donors."""
+        """Sizes of the ranges of returned values, where their form tells (``... % 3``, ``randrange(3)``)."""
         sizes = {
             range_size(node.value)
             for source in (self.source, *self.donors)
@@ -154,12 +154,12 @@ class _Renaming(ast.NodeTransformer):
         self._owner = owner
         self._new_owner = new_owner
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 - the name ast dispatches on
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id == self._owner and self._new_owner is not None:
             return ast.Name(self._new_owner, node.ctx)
         return copy.deepcopy(self._names.get(node.id, node))
 
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         known = self._names.get(key_of(node, self._owner) or "")
         if known is not None:
             return copy.deepcopy(known)
@@ -183,8 +183,8 @@ def range_size(node: ast.expr) -> int | None:
     match node:
         case ast.BinOp(op=ast.Mod(), right=ast.Constant(value=int(size))) if size > 0:
             return size
-        case ast.Call(func=ast.Attribute(attr="randrange" | "integers"), args=[ast.Constant(value=int(size))]) if size > 0:
-            return size
+        case ast.Call(func=ast.Attribute(attr="randrange" | "integers"), args=[ast.Constant(value=int(size))]):
+            return size if size > 0 else None
         case _:
             return None
 

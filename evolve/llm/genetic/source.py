@@ -94,7 +94,7 @@ class Source:
 
     @cached_property
     def regions(self) -> list[tuple[int, int]]:
-        """Line ranges (1-based, inclusive, marker lines left out) that may be changed: all lines where there is no marker."""
+        """Line ranges (1-based, inclusive, without the marker lines) that may be changed; all, if none is marked."""
         found: list[tuple[int, int]] = []
         start = 0
         for number, line in enumerate(self.lines, 1):
@@ -144,7 +144,8 @@ class Source:
             local = parameters(function)
             local |= {name for name, line in self._first_lines(function).items() if line < site.statement.lineno}
         known = self.environment(site.scope)
-        return sorted(n for n, k in known.items() if k is kind and (n in local or n.startswith("self.") or function is None))
+        there = {n for n in known if function is None or n in local or n.startswith("self.")}
+        return sorted(name for name in there if known[name] is kind)
 
     def _first_lines(self, function: Function) -> dict[str, int]:
         """Where each local name is first set."""
@@ -179,9 +180,9 @@ class Source:
         for name, value in (("body", [ast.Pass()]), ("orelse", [])):
             if hasattr(bare, name):
                 setattr(bare, name, value)
-        header = ast.unparse(ast.fix_missing_locations(bare)).splitlines()[:-1]
+        header = (keyword + ast.unparse(ast.fix_missing_locations(bare))).splitlines()[:-1]
         indent = self.lines[anchor.lineno - 1][: anchor.col_offset]
-        return self.splice(anchor.lineno, site.header_end, [indent + keyword + header[0], *(indent + h for h in header[1:])])
+        return self.splice(anchor.lineno, site.header_end, [indent + line for line in header])
 
     def replace(self, site: Site, statements: Sequence[ast.stmt]) -> str:
         """Text with other statements in the place of a movable one; a body is never left empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,6 @@ from evolve.llm.genetic.flow import problems
 from evolve.llm.genetic.operators import MUTATIONS, Operator
 from evolve.llm.genetic.parts import Workshop
 from evolve.llm.genetic.source import Source
-from evolve.program import normalise
 
 _MOST_ATTEMPTS = 80
 _LARGEST_SOURCE = 16_000
@@ -21,29 +21,26 @@ _STOP = 0.55
 _UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
 
 
-def vary(text: str, donors: Sequence[str], rng: np.random.Generator) -> str | None:
-    """A changed program, or ``None`` if ``text`` does not parse or nothing sound was found.
+def vary(program: Source, donors: Sequence[Source], rng: np.random.Generator) -> str | None:
+    """A changed program, or ``None`` if nothing sound was found.
 
-    Lines outside the EVOLVE-BLOCK markers, comments and docstrings stay as they are. The child parses, compiles and has
-    no problem with names (:func:`evolve.llm.genetic.flow.problems`) that ``text`` does not have. Nothing is executed.
+    Lines outside the EVOLVE-BLOCK markers, comments and docstrings stay as they are. The child compiles and has
+    no problem with names (:func:`evolve.llm.genetic.flow.problems`) that ``program`` lacks. Nothing is executed.
     """
-    original = parse(text)
-    if original is None:
-        return None
-    others = [source for source in map(parse, donors) if source is not None]
-    allowed, seen = problems(original.tree), {normalise(text)}
-    shop, wanted = Workshop(original, others, rng), int(rng.geometric(_STOP))
+    allowed, seen = problems(program.tree), {ast.unparse(program.tree)}
+    shop, wanted = Workshop(program, donors, rng), int(rng.geometric(_STOP))
     for _ in range(_MOST_ATTEMPTS):
         if wanted == 0:
             break
         child = _sound(_draw_operator(shop)(shop), allowed)
-        if child is not None and (form := normalise(child.text)) not in seen:
+        if child is not None and (form := ast.unparse(child.tree)) not in seen:
             seen.add(form)
-            shop, wanted = Workshop(child, others, rng), wanted - 1
-    return shop.source.text if shop.source is not original else None
+            shop, wanted = Workshop(child, donors, rng), wanted - 1
+    return shop.source.text if shop.source is not program else None
 
 
 def parse(text: str) -> Source | None:
+    """The text as a program, ``None`` if it is none."""
     try:
         return Source(text)
     except _UNPARSABLE:

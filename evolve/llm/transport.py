@@ -1,0 +1,65 @@
+"""The HTTP client under both SDKs: many connections, and no answer larger than memory can bear."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
+
+import httpx2
+
+from evolve.llm.core import LLMError
+
+MAX_BODY_BYTES = 16 * 2**20
+"""Longest body that is read, as it comes over the wire."""
+
+C = TypeVar("C")
+
+
+class OversizedAnswerError(LLMError):
+    """The provider sent more than :data:`MAX_BODY_BYTES`; reading was stopped there."""
+
+
+def http_client() -> httpx2.AsyncClient:
+    """A client without a limit on connections; the callers bound their calls in flight. Time limits are theirs too."""
+    return httpx2.AsyncClient(
+        event_hooks={"response": [_cap]},
+        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256),
+        timeout=None,
+        follow_redirects=True,
+    )
+
+
+class PerLoop(Generic[C]):
+    """One client per event loop: pooled connections belong to the loop that opened them."""
+
+    def __init__(self, make: Callable[[], C]) -> None:
+        self._make = make
+        self._current: tuple[asyncio.AbstractEventLoop, C] | None = None
+
+    def get(self) -> C:
+        loop = asyncio.get_running_loop()
+        if self._current is None or self._current[0] is not loop:
+            self._current = (loop, self._make())
+        return self._current[1]
+
+
+async def _cap(response: httpx2.Response) -> None:
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _CappedStream(response.stream)
+
+
+class _CappedStream(httpx2.AsyncByteStream):
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        received = 0
+        async for chunk in self._stream:
+            received += len(chunk)
+            if received > MAX_BODY_BYTES:
+                raise OversizedAnswerError(f"the answer is larger than {MAX_BODY_BYTES // 2**20} MiB; it was not read")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
