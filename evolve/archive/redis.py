@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ from evolve.archive.commands import Argument, Keys
 from evolve.archive.core import ArchiveSettings, CorruptRecordError, StoreUnavailableError
 from evolve.archive.redis_archive import RedisArchive
 from evolve.archive.redis_records import RedisCompletions, RedisLedger, RedisPayoffs
-from evolve.archive.server import RESUME_HINT, disk_full, ensure_server
+from evolve.archive.server import RESUME_HINT, disk_full, ensure_server, sync_every_second
 from evolve.archive.store import Record
 from evolve.llm.budget import Budget
 
@@ -47,10 +47,14 @@ T = TypeVar("T")
 def open_store(run_id: str, data_dir: Path) -> RedisStore:
     """The store of a run: at ``$CSRO_REDIS_URL`` if that is set, else with the embedded server of ``data_dir``.
 
+    For the run's driver, which also sees to it that the embedded server's data reach the disk; its workers get
+    the store pickled.
     Raises :class:`StoreUnavailableError` or :class:`SchemaVersionError`, each with one line on what to do."""
     if url := os.environ.get("CSRO_REDIS_URL"):
         return RedisStore(url, run_id)
-    return RedisStore(ensure_server(data_dir), run_id, data_dir)
+    store = RedisStore(ensure_server(data_dir), run_id, data_dir)
+    store.keep_synced()
+    return store
 
 
 class Connection:
@@ -152,7 +156,7 @@ def _is_passing(error: Exception) -> bool:
 @cache
 def _script(name: str) -> tuple[str, str]:
     """The text of a script, and the digest by which a server that has seen it knows it."""
-    folder = resources.files("evolve.archive")
+    folder = Path(__file__).parent
     names = ("island", name) if name in _OVER_ISLANDS else (name,)
     text = "\n".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in names)
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
@@ -168,6 +172,7 @@ class RedisStore:
     def __init__(self, url: str, run_id: str, data_dir: Path | None = None) -> None:
         self.run_id = run_id
         self.data_dir = data_dir
+        self._closed = threading.Event()
         self._keys = Keys(run_id)
         self._connection = Connection(url, data_dir)
         self._check_schema()
@@ -220,6 +225,13 @@ class RedisStore:
         records = self._connection.call("LRANGE", self._events, start, -1)
         return [codec.decode_record(f"{self._events}[{start + i}]", record) for i, record in enumerate(records)]
 
+    def keep_synced(self) -> None:
+        """Has the embedded server's data written to the disk every second from now on, until ``close``."""
+        if self.data_dir is not None:
+            arguments = (self.data_dir, self._closed)
+            threading.Thread(target=sync_every_second, args=arguments, name="store sync", daemon=True).start()
+
     def close(self) -> None:
         """Closes this process's connections; the server and the data stay."""
+        self._closed.set()
         self._connection.close()
