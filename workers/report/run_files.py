@@ -1,0 +1,297 @@
+"""Reads a run directory for its report. Whatever is missing or does not read becomes a note, never an error."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evolve.program import Program
+from workers.report.figures import Figure
+
+_SHORT_ID = 8
+
+
+@dataclass(frozen=True)
+class PoolEntry:
+    """One file of ``policies/``."""
+
+    label: str
+    program: Program
+
+    @property
+    def id(self) -> str:
+        return self.program.id
+
+
+@dataclass(frozen=True)
+class Iteration:
+    number: int
+    player: int
+    opponents: Mapping[str, float]
+    best_id: str | None
+    best: Figure | None
+    programs_scored: int | None
+    failures: Mapping[str, int]
+    llm_calls: int | None
+    wall_s: float | None
+
+
+@dataclass(frozen=True)
+class Payoffs:
+    """The empirical game at one iteration, as ``player`` sees it: rows are the policies of player 0, ``cells`` the
+    returns of ``player``; ``weights`` is one mixture per population. ``rows`` is empty if it cannot be drawn."""
+
+    iteration: int
+    player: int
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[Figure | None, ...], ...]
+    weights: tuple[Mapping[str, float], ...]
+
+
+@dataclass(frozen=True)
+class IslandPoint:
+    committed: float
+    epoch: int
+    best: float
+
+
+@dataclass(frozen=True)
+class Ancestor:
+    """A program on the way to a promoted one. ``source`` is ``None`` if the run did not keep it."""
+
+    id: str
+    parents: tuple[str, ...]
+    operator: str
+    score: Figure | None
+    source: str | None
+
+
+@dataclass(frozen=True)
+class Promotion:
+    iteration: int
+    id: str
+    parents: tuple[str, ...]
+    operator: str
+    lineage: tuple[Ancestor, ...]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What the files of a run say. ``summary`` and ``final`` are as read; the rest is typed."""
+
+    summary: Mapping[str, object]
+    experiment: str
+    pool: tuple[PoolEntry, ...]
+    iterations: tuple[Iteration, ...]
+    payoffs: tuple[Payoffs, ...]
+    islands: Mapping[int, Mapping[int, tuple[IslandPoint, ...]]]
+    promotions: tuple[Promotion, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def final(self) -> Mapping[str, object]:
+        return as_map(self.summary.get("final"))
+
+    def label(self, program_id: str) -> str:
+        """The name of a pooled program, else the head of its id."""
+        return next((p.label for p in self.pool if p.id == program_id), program_id[:_SHORT_ID])
+
+
+def read_run(run_dir: Path) -> RunFiles:
+    """Raises ``FileNotFoundError`` if ``run_dir`` is no directory."""
+    if not run_dir.is_dir():
+        raise FileNotFoundError(f"no run directory at {run_dir}")
+    notes: list[str] = []
+    summary = as_map(_json(run_dir / "summary.json", notes))
+    payoffs = as_map(_json(run_dir / "payoffs.json", notes))
+    events = _events(run_dir / "events.jsonl", notes)
+    solved = tuple(p for entry in as_list(payoffs.get("iterations")) for p in _payoffs(as_map(entry)))
+    promoted = [program_id for p in solved for program_id in (*p.rows, *p.columns)]
+    pool = _pool(run_dir / "policies", promoted, notes)
+    known = {entry.id: entry.program.source for entry in pool}
+    return RunFiles(
+        summary=summary,
+        experiment=_text(run_dir / "experiment.toml", notes),
+        pool=pool,
+        iterations=tuple(_iteration(as_map(entry)) for entry in as_list(summary.get("iterations"))),
+        payoffs=solved,
+        islands=_islands(events),
+        promotions=tuple(_promotion(e, known) for e in events if e.get("type") == "promotion"),
+        notes=tuple(notes),
+    )
+
+
+# -- values of unknown type ---------------------------------------------------------------------------------------
+
+
+def as_map(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else []
+
+
+def as_number(value: object) -> float | None:
+    """A finite number, else ``None``."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def as_int(value: object) -> int | None:
+    number = as_number(value)
+    return None if number is None else int(number)
+
+
+def as_text(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)
+
+
+def as_figure(value: object, matches: int | None = None) -> Figure | None:
+    """A figure from a plain number or from a map of mean (or mean_return), stderr and matches."""
+    if isinstance(value, dict):
+        mean = as_number(value.get("mean", value.get("mean_return")))
+        found = as_int(value.get("matches"))
+        stderr = as_number(value.get("stderr"))
+        return None if mean is None else Figure(mean, stderr, found if found is not None else matches)
+    mean = as_number(value)
+    return None if mean is None else Figure(mean, None, matches)
+
+
+def as_weights(value: object) -> dict[str, float]:
+    weights = {key: as_number(weight) for key, weight in as_map(value).items()}
+    return {key: weight for key, weight in weights.items() if weight is not None}
+
+
+# -- files --------------------------------------------------------------------------------------------------------
+
+
+def _text(path: Path, notes: list[str]) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        notes.append(f"{path.name} is not there ({error.strerror}): what it would show is left out.")
+        return ""
+
+
+def _json(path: Path, notes: list[str]) -> object:
+    text = _text(path, notes)
+    try:
+        return json.loads(text) if text else None
+    except (ValueError, RecursionError) as error:
+        notes.append(f"{path.name} does not read ({error}): what it would show is left out.")
+        return None
+
+
+def _events(path: Path, notes: list[str]) -> list[Mapping[str, object]]:
+    """A run that was killed may leave half a line at the end; it is passed over and counted."""
+    events, bad = [], 0
+    for line in _text(path, notes).splitlines():
+        try:
+            events.append(as_map(json.loads(line)))
+        except (ValueError, RecursionError):
+            bad += 1
+    if bad:
+        notes.append(f"{path.name}: {bad} lines do not read and are left out.")
+    return events
+
+
+def _pool(folder: Path, promoted: Sequence[str], notes: list[str]) -> tuple[PoolEntry, ...]:
+    """In the order of promotion where the payoffs tell it, then by file name."""
+    place = {program_id: k for k, program_id in enumerate(dict.fromkeys(promoted))}
+    entries = []
+    for path in sorted(folder.glob("*.py")):
+        program = Program(_text(path, notes))
+        name = path.stem.replace(program.id, "").strip("-_. ")
+        entries.append(PoolEntry(name or program.id[:_SHORT_ID], program))
+    if not entries:
+        notes.append("policies/ holds no program yet.")
+    return tuple(sorted(entries, key=lambda entry: place.get(entry.id, len(place))))
+
+
+def _iteration(entry: Mapping[str, object]) -> Iteration:
+    best = as_map(entry.get("best_response"))
+    counts = {kind: as_int(n) or 0 for kind, n in as_map(entry.get("failures")).items()}
+    return Iteration(
+        number=as_int(entry.get("iteration")) or 0,
+        player=as_int(entry.get("player")) or 0,
+        opponents=as_weights(entry.get("opponents")),
+        best_id=as_text(best["id"]) if "id" in best else None,
+        best=as_figure(best),
+        programs_scored=as_int(entry.get("programs_scored")),
+        failures={kind: n for kind, n in counts.items() if n},
+        llm_calls=as_int(entry.get("llm_calls")),
+        wall_s=as_number(entry.get("wall_s")),
+    )
+
+
+def _payoffs(entry: Mapping[str, object]) -> Iterator[Payoffs]:
+    """One record in symmetric games and where one player's returns fix the other's; else one per player."""
+    number = as_int(entry.get("iteration")) or 0
+    strategy = entry.get("meta_strategy")
+    weights = tuple(map(as_weights, as_list(strategy))) if isinstance(strategy, list) else (as_weights(strategy),)
+    ids, tables = as_list(entry.get("ids")), [entry.get(key) for key in ("mean", "stderr", "n")]
+    if all(isinstance(i, str) for i in ids):
+        names = tuple(map(as_text, ids))
+        yield Payoffs(number, 0, names, names, _cells(names, names, tables), weights)
+        return
+    seats = [tuple(map(as_text, as_list(population))) for population in ids]
+    if len(seats) != 2:
+        yield Payoffs(number, 0, (), (), (), weights)
+        return
+    for player in range(2 if entry.get("utility") == "general_sum" else 1):
+        own = [as_list(table)[player] if len(as_list(table)) > player else None for table in tables]
+        yield Payoffs(number, player, seats[0], seats[1], _cells(seats[0], seats[1], own), weights)
+
+
+def _cells(
+    rows: Sequence[str], columns: Sequence[str], tables: Sequence[object]
+) -> tuple[tuple[Figure | None, ...], ...]:
+    def cell(table: object, i: int, j: int) -> float | None:
+        row = as_list(as_list(table)[i]) if len(as_list(table)) > i else []
+        return as_number(row[j]) if len(row) > j else None
+
+    def figure(i: int, j: int) -> Figure | None:
+        mean, stderr, matches = (cell(table, i, j) for table in tables)
+        return None if mean is None else Figure(mean, stderr, None if matches is None else int(matches))
+
+    return tuple(tuple(figure(i, j) for j in range(len(columns))) for i in range(len(rows)))
+
+
+def _islands(events: Sequence[Mapping[str, object]]) -> dict[int, dict[int, tuple[IslandPoint, ...]]]:
+    """Iteration -> island -> its points, in the order of the events."""
+    curves: dict[int, dict[int, list[IslandPoint]]] = {}
+    for event in events:
+        iteration, island = as_int(event.get("iteration")), as_int(event.get("island"))
+        committed, best = as_number(event.get("committed")), as_number(event.get("best"))
+        if event.get("type") != "island" or iteration is None or island is None or committed is None or best is None:
+            continue
+        point = IslandPoint(committed, as_int(event.get("epoch")) or 0, best)
+        curves.setdefault(iteration, {}).setdefault(island, []).append(point)
+    return {i: {k: tuple(points) for k, points in sorted(islands.items())} for i, islands in sorted(curves.items())}
+
+
+def _promotion(event: Mapping[str, object], known: Mapping[str, str]) -> Promotion:
+    def ancestor(entry: Mapping[str, object]) -> Ancestor:
+        program_id = as_text(entry.get("id"))
+        score = as_number(entry.get("score"))
+        return Ancestor(
+            id=program_id,
+            parents=tuple(map(as_text, as_list(entry.get("parents")))),
+            operator=as_text(entry.get("operator")),
+            score=None if score is None else Figure(score, as_number(entry.get("stderr"))),
+            source=as_text(entry["source"]) if "source" in entry else known.get(program_id),
+        )
+
+    return Promotion(
+        iteration=as_int(event.get("iteration")) or 0,
+        id=as_text(event.get("id")),
+        parents=tuple(map(as_text, as_list(event.get("parents")))),
+        operator=as_text(event.get("operator")),
+        lineage=tuple(ancestor(as_map(entry)) for entry in as_list(event.get("lineage"))),
+    )
