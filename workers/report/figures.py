@@ -46,8 +46,8 @@ def decimal(value: float, digits: int) -> str:
 
 
 def compact(value: float) -> str:
-    """Three significant digits, for axis ticks."""
-    return f"{value:.3g}".replace("-", MINUS) if value else "0"
+    """Three significant digits; what rounding leaves of zero is zero."""
+    return f"{value:.3g}".replace("-", MINUS) if abs(value) > 1e-9 else "0"
 
 
 def count(number: int, one: str, many: str) -> str:

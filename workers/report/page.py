@@ -10,11 +10,12 @@ import base64
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from workers.report import charts, listing
@@ -45,8 +46,20 @@ _METRICS = {
     "social_welfare": "Social welfare",
     "nash_conv": "NashConv",
 }
-_NOT_METRICS = ("matches_per_bot", "matches")
+_NOT_METRICS = ("matches_per_bot", "matches", "value", "exploitability_in_pool")
 _WRITTEN_CELLS_UP_TO = 10  # policies; a larger payoff matrix shows colours, and its numbers on demand
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one player's final mixture earned: metrics, and the return against each bot, best first."""
+
+    heading: str
+    metrics: tuple[tuple[str, Figure], ...]
+    matches_per_bot: int | None
+    nemesis: str
+    bots: tuple[tuple[str, Figure], ...]
+    charts: tuple[Markup, ...]
 
 
 @dataclass(frozen=True)
@@ -113,24 +126,18 @@ def render_report(run_dir: Path) -> Path:
 
 def render(run: RunFiles, name: str) -> str:
     """The whole page. ``name`` titles a run whose summary gives no id."""
-    here = resources.files("workers.report")
-    css = here.joinpath("report.css").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(decimal=decimal, duration=duration, count=count, share=share, text=listing.visible)
-    environment.globals.update(label=lambda program_id: listing.visible(run.label(program_id)))
-    template = environment.from_string(here.joinpath("report.html").read_text(encoding="utf-8"))
-    return template.render(
+    css = _resource("report.css")
+    return _template().render(
         run=run,
         name=as_text(run.summary.get("run_id")) or name,
+        label=lambda program_id: listing.visible(run.label(program_id)),
         css=Markup(css),
         css_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
         facts=_facts(run),
-        metrics=_metrics(run.final),
-        matches_per_bot=as_int(run.final.get("matches_per_bot")),
-        nemesis=as_text(run.final.get("nemesis")),
+        stopped=as_text(run.summary.get("stopped")),
+        results=_results(run.final),
         profile=_profile(run.final.get("profile")),
-        bots=_bots(run.final),
-        bot_charts=charts.bar_charts(_bots(run.final), "Return against each bot, with one standard error"),
+        solution=[as_number(run.final.get(key)) for key in ("value", "exploitability_in_pool")],
         return_chart=_return_chart(run.iterations),
         many_players=len({i.player for i in run.iterations}) > 1,
         heat_maps=_heat_maps(run),
@@ -141,18 +148,33 @@ def render(run: RunFiles, name: str) -> str:
     )
 
 
+def _resource(name: str) -> str:
+    return resources.files("workers.report").joinpath(name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(
+        decimal=decimal, duration=duration, count=count, share=share, compact=compact, text=listing.visible
+    )
+    return environment.from_string(_resource("report.html"))
+
+
 # -- what the run was -----------------------------------------------------------------------------------------------
 
 
 def _facts(run: RunFiles) -> list[tuple[str, str]]:
     """Label and value of what was run, where, and at which price; only what the summary says."""
     summary, sandbox = run.summary, as_map(run.summary.get("sandbox"))
-    facts = [(key.capitalize(), as_text(summary.get(key))) for key in ("game", "method", "oracle", "seed")]
+    facts = [(key.capitalize(), as_text(summary.get(key))) for key in ("game", "method", "oracle", "model", "seed")]
     level = as_int(sandbox.get("level"))
-    facts.append(("Sandbox", "" if level is None else f"level {level} of 4"))
+    weak = ", weaker levels allowed" if sandbox.get("allow_weak") is True else ""
+    facts.append(("Sandbox", "" if level is None else f"level {level} of 4{weak}"))
     facts.append(("Layers", ", ".join(_layers(sandbox.get("layers")))))
     budget = as_map(summary.get("budget"))
-    facts.append(("Spent", ", ".join(f"{_amount(key, value)}" for key, value in budget.items())))
+    spent = [_amount(key, value) for key, value in budget.items() if value or key != "unpriced_calls"]
+    facts.append(("Spent", ", ".join(spent)))
     versions = as_map(summary.get("versions"))
     facts.append(("Versions", ", ".join(f"{name} {as_text(v)}" for name, v in versions.items())))
     return [(label, value) for label, value in facts if value]
@@ -165,7 +187,12 @@ def _layers(layers: object) -> list[str]:
 
 
 def _amount(key: str, value: object) -> str:
-    names = {"llm_calls": "LLM calls", "tokens_in": "tokens in", "tokens_out": "tokens out"}
+    names = {
+        "llm_calls": "LLM calls",
+        "tokens_in": "tokens in",
+        "tokens_out": "tokens out",
+        "unpriced_calls": "unpriced",
+    }
     number = as_number(value)
     if number is None:
         return f"{names.get(key, key)}: {as_text(value) or 'unknown'}"
@@ -173,6 +200,27 @@ def _amount(key: str, value: object) -> str:
 
 
 # -- what came out --------------------------------------------------------------------------------------------------
+
+
+def _results(final: Mapping[str, object]) -> list[Result]:
+    """Of the first player, and in games with two populations of the second."""
+    opponent = as_map(final.get("opponent"))
+    if not opponent:
+        return [_result(final, "")]
+    return [_result(final, "Player 0"), _result(opponent, "Player 1")]
+
+
+def _result(final: Mapping[str, object], heading: str) -> Result:
+    bots = _bots(final)
+    title = "Return against each bot, with one standard error"
+    return Result(
+        heading=heading,
+        metrics=tuple(_metrics(final)),
+        matches_per_bot=as_int(final.get("matches_per_bot")),
+        nemesis=as_text(final.get("nemesis")),
+        bots=tuple(bots),
+        charts=tuple(charts.bar_charts(bots, f"{heading}: {title}" if heading else title)),
+    )
 
 
 def _metrics(final: Mapping[str, object]) -> list[tuple[str, Figure]]:
@@ -299,10 +347,8 @@ def _island_charts(run: RunFiles) -> list[tuple[int, Markup, list[tuple[int, str
 
 
 def _members(run: RunFiles) -> list[Member]:
-    strategy = run.final.get("meta_strategy")
-    weights: dict[str, float] = {}
-    for mixture in as_list(strategy) if isinstance(strategy, list) else [strategy]:
-        weights |= as_weights(mixture)
+    opponent = as_map(run.final.get("opponent"))
+    weights = {**as_weights(run.final.get("meta_strategy")), **as_weights(opponent.get("meta_strategy"))}
     if not weights and run.payoffs:
         weights = {program_id: w for mixture in run.payoffs[-1].weights for program_id, w in mixture.items()}
     return [Member(p, weights.get(p.id), listing.highlighted(p.program.source)) for p in run.pool]

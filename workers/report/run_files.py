@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from evolve.program import Program
 from workers.report.figures import Figure
 
 _SHORT_ID = 8
+_PLACE = re.compile(r"^(\d+[-_])+")  # player and place in the pool, which order the files
 
 
 @dataclass(frozen=True)
@@ -197,18 +199,20 @@ def _events(path: Path, notes: list[str]) -> list[Mapping[str, object]]:
         except (ValueError, RecursionError):
             bad += 1
     if bad:
-        notes.append(f"{path.name}: {bad} lines do not read and are left out.")
+        lines = "1 line does not read and is" if bad == 1 else f"{bad} lines do not read and are"
+        notes.append(f"{path.name}: {lines} left out.")
     return events
 
 
 def _pool(folder: Path, promoted: Sequence[str], notes: list[str]) -> tuple[PoolEntry, ...]:
     """In the order of promotion where the payoffs tell it, then by file name."""
     place = {program_id: k for k, program_id in enumerate(dict.fromkeys(promoted))}
-    entries = []
+    entries: list[PoolEntry] = []
     for path in sorted(folder.glob("*.py")):
         program = Program(_text(path, notes))
-        name = path.stem.replace(program.id, "").strip("-_. ")
-        entries.append(PoolEntry(name or program.id[:_SHORT_ID], program))
+        name = _PLACE.sub("", path.stem.replace(program.id, "")).strip("-_. ")
+        if program.id not in {entry.id for entry in entries}:  # both populations may start from one seed program
+            entries.append(PoolEntry(name or program.id[:_SHORT_ID], program))
     if not entries:
         notes.append("policies/ holds no program yet.")
     return tuple(sorted(entries, key=lambda entry: place.get(entry.id, len(place))))
