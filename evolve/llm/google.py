@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 
@@ -12,10 +11,10 @@ from google.genai import errors, types
 from pydantic import ValidationError
 
 from evolve.llm.core import LLM, Completion, LLMRefusedError, Prompt
-from evolve.llm.pricing import known_models
+from evolve.llm.pricing import known_models, near_models
 from evolve.llm.providers import MissingKeyError, ProviderSettings, UnknownModelError
 from evolve.llm.retry import Answer, TransientError, complete_with_retries, retry_after_s, transient_status
-from evolve.llm.transport import PerLoop, http_client
+from evolve.llm.transport import PerLoop, http_client, tls_context
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _NOT_JSON = (json.JSONDecodeError, ValidationError, AttributeError, TypeError, IndexError)
@@ -32,8 +31,13 @@ class GoogleLLM:
             lambda: genai.Client(
                 vertexai=False,
                 api_key=api_key,
-                # A client of our own also switches off the SDK's aiohttp path, which retries by itself.
-                http_options=types.HttpOptions(base_url=base_url, httpx_async_client=http_client()),
+                # A client of our own switches off the SDK's aiohttp path, which retries by itself. The synchronous one
+                # is never used; without it the SDK would load all certificates again.
+                http_options=types.HttpOptions(
+                    base_url=base_url,
+                    httpx_async_client=http_client(),
+                    httpx_client=httpx2.Client(verify=tls_context()),
+                ),
             )
         )
 
@@ -71,8 +75,7 @@ class GoogleLLM:
         if error.code in (401, 403) or "API key" in message:
             hint = f"; check {' or '.join(_KEYS)}"
         elif error.code == 404:
-            near = difflib.get_close_matches(self._name, known_models("google"), n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else "; check llm.model"
+            hint = near_models("google", self._name) or "; check llm.model and GOOGLE_GEMINI_BASE_URL"
         return LLMRefusedError(f"{self.model} refused the request: HTTP {error.code} {message}{hint}")
 
     def _brief(self, error: errors.APIError) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 from evolve.llm.core import LLM, Completion, LLMRefusedError, Prompt
-from evolve.llm.pricing import known_models
+from evolve.llm.pricing import known_models, near_models
 from evolve.llm.providers import MissingKeyError, ProviderSettings, UnknownModelError
 from evolve.llm.retry import Answer, TransientError, complete_with_retries, retry_after_s, transient_status
 from evolve.llm.transport import PerLoop, http_client
@@ -124,8 +123,7 @@ class OpenAILLM:
         if error.status_code == 401:
             hint = "; check OPENAI_API_KEY"
         elif error.status_code == 404:
-            near = difflib.get_close_matches(self._name, known_models("openai"), n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else "; check llm.model and OPENAI_BASE_URL"
+            hint = near_models("openai", self._name) or "; check llm.model and OPENAI_BASE_URL"
         return LLMRefusedError(f"{self.model} refused the request: HTTP {error.status_code} {self._brief(error)}{hint}")
 
     def _brief(self, error: openai.APIStatusError) -> str:

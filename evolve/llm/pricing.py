@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
 import tomllib
@@ -41,6 +42,13 @@ def known_models(provider: str) -> list[str]:
     """Names of the provider's listed models, without its prefix."""
     prefix = f"{provider}:"
     return [name.removeprefix(prefix) for name in _prices() if name.startswith(prefix)]
+
+
+def near_models(provider: str, model: str) -> str:
+    """``; did you mean A or B?``, from the provider's listed models; empty if ``model`` is one or resembles none."""
+    known = known_models(provider)
+    near = [] if model in known else difflib.get_close_matches(model, known, n=3)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 @cache

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from evolve.archive.store import CompletionStore
-from evolve.llm.budget import Ledger, Usage
+from evolve.llm.budget import Ledger, Usage, usage_of
 from evolve.llm.core import LLM, BudgetExhaustedError, Completion, Prompt
 from evolve.llm.ensemble import answering_model
 from evolve.llm.pricing import price_of
@@ -79,7 +79,7 @@ class RecordedLLM:
             # Another process may have been first; what the store keeps is what a replay will see.
             recorded = self._completions.get(key) or answer
         # Settling again what an earlier process may have settled is free, and mends a kill between store and settle.
-        self._ledger.settle(key, _usage(recorded))
+        self._ledger.settle(key, usage_of(recorded))
         return recorded
 
     async def _call(self, key: str, prompt: Prompt) -> Completion:
@@ -111,8 +111,3 @@ def _estimate(model: str, prompt: Prompt) -> Usage:
     price = price_of(model)
     usd = price.usd(tokens_in, prompt.max_output_tokens) if price else 0.0
     return Usage(1, tokens_in, prompt.max_output_tokens, usd, 0 if price else 1)
-
-
-def _usage(completion: Completion) -> Usage:
-    unpriced = completion.usd is None
-    return Usage(1, completion.tokens_in, completion.tokens_out, completion.usd or 0.0, int(unpriced))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 from typing import Generic, TypeVar
 
 import httpx2
@@ -23,11 +25,18 @@ class OversizedAnswerError(LLMError):
 def http_client() -> httpx2.AsyncClient:
     """A client without a limit on connections; the callers bound their calls in flight. Time limits are theirs too."""
     return httpx2.AsyncClient(
+        verify=tls_context(),
         event_hooks={"response": [_cap]},
         limits=httpx2.Limits(max_connections=None, max_keepalive_connections=256),
         timeout=None,
         follow_redirects=True,
     )
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Loading the certificates takes longer than a short call; once is enough."""
+    return httpx2.create_ssl_context()
 
 
 class PerLoop(Generic[C]):
