@@ -21,7 +21,7 @@ from tests.workers.browser import chromium
 from tests.workers.run_directory import finished_run, write_json
 from workers.report import render_report
 from workers.report.charts import Point, Series, bar_charts, line_chart, nice_ticks, stacked_columns
-from workers.report.figures import Figure, duration, share
+from workers.report.figures import Figure, compact, duration, share
 from workers.report.listing import highlighted, unified_diff, visible
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
@@ -332,6 +332,10 @@ def test_a_figure_has_the_digits_its_error_allows(figure: Figure, text: str) -> 
 def test_durations_and_shares() -> None:
     assert [duration(s) for s in (0.44, 12, 185, 7800)] == ["0.4 s", "12 s", "3 min 05 s", "2 h 10 min"]
     assert [share(w) for w in (1.0, 0.126, 0.001, 0.0)] == ["100 %", "13 %", "<1 %", "0 %"]
+
+
+def test_axis_numbers_are_short_and_never_in_powers() -> None:
+    assert [compact(v) for v in (-1000.0, 12345.6, 0.25, -2.5, 1e-14)] == ["−1,000", "12,346", "0.25", "−2.5", "0"]
 
 
 def test_ticks_are_round_and_cover_the_range() -> None:

@@ -46,8 +46,10 @@ def decimal(value: float, digits: int) -> str:
 
 
 def compact(value: float) -> str:
-    """Three significant digits; what rounding leaves of zero is zero."""
-    return f"{value:.3g}".replace("-", MINUS) if abs(value) > 1e-9 else "0"
+    """Three significant digits, thousands in full; what rounding leaves of zero is zero."""
+    if abs(value) <= 1e-9:
+        return "0"
+    return f"{value:,.0f}".replace("-", MINUS) if abs(value) >= 1000 else f"{value:.3g}".replace("-", MINUS)
 
 
 def count(number: int, one: str, many: str) -> str:

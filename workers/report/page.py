@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -18,14 +18,10 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from workers.report import charts, listing
+from workers.report import charts, empirical, listing, programs
 from workers.report.figures import Figure, compact, count, decimal, duration, share
 from workers.report.run_files import (
-    Ancestor,
     Iteration,
-    Payoffs,
-    PoolEntry,
-    Promotion,
     RunFiles,
     as_figure,
     as_int,
@@ -33,7 +29,6 @@ from workers.report.run_files import (
     as_map,
     as_number,
     as_text,
-    as_weights,
     read_run,
 )
 
@@ -47,7 +42,6 @@ _METRICS = {
     "nash_conv": "NashConv",
 }
 _NOT_METRICS = ("matches_per_bot", "matches", "value", "exploitability_in_pool")
-_WRITTEN_CELLS_UP_TO = 10  # policies; a larger payoff matrix shows colours, and its numbers on demand
 
 
 @dataclass(frozen=True)
@@ -60,57 +54,6 @@ class Result:
     nemesis: str
     bots: tuple[tuple[str, Figure], ...]
     charts: tuple[Markup, ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One square of a heat map; ``shade`` from n10 (the lowest return of the run) over 0 to 10."""
-
-    figure: Figure | None
-    shade: str
-    tip: str
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """A payoff matrix; where it is not ``written``, its figures show as colours and in each square's tip only."""
-
-    summary: str
-    caption: str
-    iteration: int
-    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
-    columns: tuple[str, ...]
-    written: bool
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """The meta-strategy of one population over the iterations: a chart, its legend and the same as a table."""
-
-    name: str
-    chart: Markup
-    iterations: tuple[int, ...]
-    rows: tuple[tuple[str, str, tuple[float, ...]], ...]  # label, colour class, weight by iteration
-
-
-@dataclass(frozen=True)
-class Member:
-    """A policy of the pool, with its final weight."""
-
-    entry: PoolEntry
-    weight: float | None
-    code: Markup
-
-
-@dataclass(frozen=True)
-class Descent:
-    """How a promoted program came to be, and what it changed."""
-
-    promotion: Promotion
-    label: str
-    base: str
-    generations: int
-    diff: Markup | None
 
 
 def render_report(run_dir: Path) -> Path:
@@ -140,11 +83,11 @@ def render(run: RunFiles, name: str) -> str:
         solution=[as_number(run.final.get(key)) for key in ("value", "exploitability_in_pool")],
         return_chart=_return_chart(run.iterations),
         many_players=len({i.player for i in run.iterations}) > 1,
-        heat_maps=_heat_maps(run),
-        mixtures=_mixtures(run),
-        islands=_island_charts(run),
-        members=_members(run),
-        descents=[_descent(run, promotion) for promotion in run.promotions],
+        heat_maps=empirical.heat_maps(run),
+        mixtures=empirical.mixtures(run),
+        islands=programs.island_charts(run),
+        members=programs.members(run),
+        descents=[programs.descent(run, promotion) for promotion in run.promotions],
     )
 
 
@@ -258,127 +201,3 @@ def _return_chart(iterations: Sequence[Iteration]) -> Markup:
         series.append(charts.Series(f"player {player}", (run,)))
     title = "Return of each iteration's best response, re-scored on fresh seeds, with one standard error"
     return charts.line_chart(series, title, "iteration", "return against the mixture", whole_x=True)
-
-
-# -- the empirical game ---------------------------------------------------------------------------------------------
-
-
-def _heat_maps(run: RunFiles) -> list[HeatMap]:
-    """One per iteration (and player, in general-sum games), newest first, all on one colour scale."""
-    everything = [f.mean for p in run.payoffs for row in p.cells for f in row if f is not None]
-    top = max(map(abs, everything), default=0.0) or 1.0
-    newest = max((p.iteration for p in run.payoffs), default=0)
-    maps = []
-    for payoffs in (p for p in reversed(run.payoffs) if p.rows):
-        written = max(len(payoffs.rows), len(payoffs.columns)) <= _WRITTEN_CELLS_UP_TO
-        maps.append(_heat_map(run, payoffs, top, written))
-        if payoffs.iteration == newest and not written:
-            maps.append(_heat_map(run, payoffs, top, written=True))
-    return maps
-
-
-def _heat_map(run: RunFiles, payoffs: Payoffs, top: float, written: bool) -> HeatMap:
-    def cell(row: str, column: str, figure: Figure | None) -> Cell:
-        shade = 0 if figure is None else round(10 * figure.mean / top)
-        said = "not played" if figure is None else figure.in_words
-        tip = listing.visible(f"{run.label(row)} against {run.label(column)}: {said}")
-        return Cell(figure, f"n{-shade}" if shade < 0 else str(shade), tip)
-
-    rows = tuple(
-        (row, tuple(cell(row, column, f) for column, f in zip(payoffs.columns, line, strict=True)))
-        for row, line in zip(payoffs.rows, payoffs.cells, strict=True)
-    )
-    whose = "the row policy" if payoffs.player == 0 else "the column policy"
-    caption = f"Iteration {payoffs.iteration}: return of {whose}, \N{PLUS-MINUS SIGN} standard error. "
-    caption += f"Colours run from {compact(-top)} to {compact(top)}."
-    size = f"{len(payoffs.rows)} \N{MULTIPLICATION SIGN} {len(payoffs.columns)} policies"
-    seat = "" if payoffs.player == 0 else ", the column policy's returns"
-    numbers = (
-        ", with numbers" if written and max(len(payoffs.rows), len(payoffs.columns)) > _WRITTEN_CELLS_UP_TO else ""
-    )
-    summary = f"Iteration {payoffs.iteration}: {size}{seat}{numbers}"
-    return HeatMap(summary, caption, payoffs.iteration, rows, payoffs.columns, written)
-
-
-def _mixtures(run: RunFiles) -> list[Mixture]:
-    """The meta-strategy over iterations, one per population; policies in the order of their promotion."""
-    by_iteration = [p for p in run.payoffs if p.player == 0 and any(p.weights)]
-    populations = max((len(p.weights) for p in by_iteration), default=0)
-    return [_mixture(run, by_iteration, k, populations) for k in range(populations)]
-
-
-def _mixture(run: RunFiles, payoffs: Sequence[Payoffs], population: int, populations: int) -> Mixture:
-    shares = [(p.iteration, p.weights[population] if len(p.weights) > population else {}) for p in payoffs]
-    order = list(dict.fromkeys(program_id for _, weights in shares for program_id in weights))
-    labels = {program_id: listing.visible(run.label(program_id)) for program_id in order}
-    name = f"Population {population}" if populations > 1 else "The population"
-    chart = charts.stacked_columns(
-        [(str(number), weights) for number, weights in shares],
-        order,
-        labels,
-        f"{name}: share of play of each policy, by iteration",
-        "iteration",
-    )
-    rows = tuple(
-        (labels[program_id], charts.colour(k), tuple(weights.get(program_id, 0.0) for _, weights in shares))
-        for k, program_id in enumerate(order)
-    )
-    return Mixture(name, chart, tuple(number for number, _ in shares), rows)
-
-
-# -- the search -----------------------------------------------------------------------------------------------------
-
-
-def _island_charts(run: RunFiles) -> list[tuple[int, Markup, list[tuple[int, str]]]]:
-    """Iteration, fitness curves, and island with colour class. A reset island starts a new line."""
-    shown = []
-    for iteration, islands in run.islands.items():
-        series = []
-        for island, points in islands.items():
-            epochs = [list(group) for _, group in groupby(points, key=lambda p: p.epoch)]
-            runs = tuple(tuple(charts.Point(p.committed, p.best) for p in epoch) for epoch in epochs)
-            series.append(charts.Series(f"island {island}", runs))
-        title = (
-            f"Iteration {iteration}: best return on each of {count(len(islands), 'island', 'islands')} during search"
-        )
-        legend = [(island, charts.colour(k)) for k, island in enumerate(islands)]
-        shown.append((iteration, charts.line_chart(series, title, "programs committed", "best return"), legend))
-    return shown
-
-
-def _members(run: RunFiles) -> list[Member]:
-    opponent = as_map(run.final.get("opponent"))
-    weights = {**as_weights(run.final.get("meta_strategy")), **as_weights(opponent.get("meta_strategy"))}
-    if not weights and run.payoffs:
-        weights = {program_id: w for mixture in run.payoffs[-1].weights for program_id, w in mixture.items()}
-    return [Member(p, weights.get(p.id), listing.highlighted(p.program.source)) for p in run.pool]
-
-
-def _descent(run: RunFiles, promotion: Promotion) -> Descent:
-    """The diff is against the nearest ancestor whose source the run kept."""
-    sources = {p.id: p.program.source for p in run.pool}
-    ancestors = {a.id: a for a in promotion.lineage}
-    sources |= {a.id: a.source for a in promotion.lineage if a.source is not None}
-    label = listing.visible(run.label(promotion.id))
-    first = ancestors.get(promotion.id)
-    parents = promotion.parents or (first.parents if first else ())
-    base, generations = _nearest(parents, ancestors, sources)
-    own = sources.get(promotion.id)
-    diff = None if base is None or own is None else listing.unified_diff(sources[base], own)
-    return Descent(promotion, label, base or "", generations, diff)
-
-
-def _nearest(
-    parents: Iterable[str], ancestors: Mapping[str, Ancestor], sources: Mapping[str, str]
-) -> tuple[str | None, int]:
-    """Breadth first, so that a parent comes before a grandparent."""
-    seen: set[str] = set()
-    generation = list(parents)
-    for distance in range(1, len(ancestors) + 2):
-        for program_id in generation:
-            if program_id in sources:
-                return program_id, distance
-        seen.update(generation)
-        older = (p for i in generation if i in ancestors for p in ancestors[i].parents)
-        generation = [p for p in dict.fromkeys(older) if p not in seen]
-    return None, 0

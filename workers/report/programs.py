@@ -1,0 +1,88 @@
+"""The programs of a run for the report: the search that found them, the pool they entered, and their descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+
+from markupsafe import Markup
+
+from workers.report import charts, listing
+from workers.report.figures import count
+from workers.report.run_files import Ancestor, PoolEntry, Promotion, RunFiles, as_map, as_weights
+
+
+@dataclass(frozen=True)
+class Member:
+    """A policy of the pool, with its final weight."""
+
+    entry: PoolEntry
+    weight: float | None
+    code: Markup
+
+
+@dataclass(frozen=True)
+class Descent:
+    """How a promoted program came to be, and what it changed."""
+
+    promotion: Promotion
+    label: str
+    base: str
+    generations: int
+    diff: Markup | None
+
+
+def island_charts(run: RunFiles) -> list[tuple[int, Markup, list[tuple[int, str]]]]:
+    """Iteration, fitness curves, and island with colour class. A reset island starts a new line."""
+    shown = []
+    for iteration, islands in run.islands.items():
+        series = []
+        for island, points in islands.items():
+            epochs = [list(group) for _, group in groupby(points, key=lambda p: p.epoch)]
+            runs = tuple(tuple(charts.Point(p.committed, p.best) for p in epoch) for epoch in epochs)
+            series.append(charts.Series(f"island {island}", runs))
+        title = (
+            f"Iteration {iteration}: best return on each of {count(len(islands), 'island', 'islands')} during search"
+        )
+        legend = [(island, charts.colour(k)) for k, island in enumerate(islands)]
+        shown.append((iteration, charts.line_chart(series, title, "programs committed", "best return"), legend))
+    return shown
+
+
+def members(run: RunFiles) -> list[Member]:
+    opponent = as_map(run.final.get("opponent"))
+    weights = {**as_weights(run.final.get("meta_strategy")), **as_weights(opponent.get("meta_strategy"))}
+    if not weights and run.payoffs:
+        weights = {program_id: w for mixture in run.payoffs[-1].weights for program_id, w in mixture.items()}
+    return [Member(p, weights.get(p.id), listing.highlighted(p.program.source)) for p in run.pool]
+
+
+def descent(run: RunFiles, promotion: Promotion) -> Descent:
+    """The diff is against the nearest ancestor whose source the run kept."""
+    sources = {p.id: p.program.source for p in run.pool}
+    ancestors = {a.id: a for a in promotion.lineage}
+    sources |= {a.id: a.source for a in promotion.lineage if a.source is not None}
+    label = listing.visible(run.label(promotion.id))
+    first = ancestors.get(promotion.id)
+    parents = promotion.parents or (first.parents if first else ())
+    base, generations = _nearest(parents, ancestors, sources)
+    own = sources.get(promotion.id)
+    diff = None if base is None or own is None else listing.unified_diff(sources[base], own)
+    return Descent(promotion, label, base or "", generations, diff)
+
+
+def _nearest(
+    parents: Iterable[str], ancestors: Mapping[str, Ancestor], sources: Mapping[str, str]
+) -> tuple[str | None, int]:
+    """Breadth first, so that a parent comes before a grandparent."""
+    seen: set[str] = set()
+    generation = list(parents)
+    for distance in range(1, len(ancestors) + 2):
+        for program_id in generation:
+            if program_id in sources:
+                return program_id, distance
+        seen.update(generation)
+        older = (p for i in generation if i in ancestors for p in ancestors[i].parents)
+        generation = [p for p in dict.fromkeys(older) if p not in seen]
+    return None, 0
