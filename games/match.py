@@ -32,11 +32,25 @@ def choose_action(move: object, num_actions: int, legal: Sequence[int] | None, r
     if isinstance(move, np.generic | np.ndarray):
         move = move.tolist()
     if type(move) is int:
-        if not (0 <= move < num_actions if legal is None else move in legal):
-            allowed = range(num_actions) if legal is None else legal
-            raise IllegalMoveError(f"action {move} is illegal here; legal are {', '.join(map(str, allowed))}")
+        _check_legal(move, num_actions, legal)
         return move
     return _sample(_distribution(move, num_actions, legal), rng)
+
+
+def move_distribution(move: object, num_actions: int, legal: Sequence[int] | None) -> list[float]:
+    """The probabilities of all ``num_actions`` that a move stands for. Raises :class:`IllegalMoveError`."""
+    if isinstance(move, np.generic | np.ndarray):
+        move = move.tolist()
+    if type(move) is not int:
+        return _distribution(move, num_actions, legal)
+    _check_legal(move, num_actions, legal)
+    return [float(action == move) for action in range(num_actions)]
+
+
+def _check_legal(action: int, num_actions: int, legal: Sequence[int] | None) -> None:
+    if not (0 <= action < num_actions if legal is None else action in legal):
+        allowed = range(num_actions) if legal is None else legal
+        raise IllegalMoveError(f"action {action} is illegal here; legal are {', '.join(map(str, allowed))}")
 
 
 def _distribution(move: object, num_actions: int, legal: Sequence[int] | None) -> list[float]:
