@@ -99,5 +99,3 @@ def _scripted(record: MatchRecord, seat: int) -> PolicyFactory:
         return ScriptedPolicy(moves_of(record, seat))
 
     return make
-
-

@@ -6,6 +6,7 @@ be survived. Whatever goes wrong in here becomes a shorter message.
 
 from __future__ import annotations
 
+import errno
 import linecache
 import traceback
 from pathlib import Path
@@ -50,6 +51,8 @@ def fault_kind(error: BaseException) -> FaultKind:
     for base, kind in _KINDS:
         if issubclass(type(error), base):
             return kind
+    if type(error) is OSError and error.errno == errno.ENOMEM:
+        return FaultKind.MEMORY
     return FaultKind.RUNTIME_ERROR
 
 

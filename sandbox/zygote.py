@@ -82,13 +82,17 @@ def _import_modules() -> tuple[str, ...]:
 
 
 def _warm_up() -> None:
-    """Runs what imports or reads files only when first used, while there still are files."""
+    """Runs what imports, loads or reads files only when first used, while there still are files."""
+    import hashlib
     import traceback
 
     import numpy as np
 
     generator = np.random.default_rng(0)
     np.linalg.solve(np.eye(3), np.ones(3))
+    # The linear algebra library takes its work space once, here. Reusing a large temporary makes numpy walk the
+    # C stack, for which the C library loads another; if it cannot, the process crashes.
+    (np.ones((256, 256)) @ np.ones((256, 256))) * 0.5
     np.linalg.svd(generator.random((3, 3)))
     np.random.RandomState(0).choice(3, p=[0.2, 0.3, 0.5])
     np.fft.fft(np.arange(4.0))
@@ -96,6 +100,8 @@ def _warm_up() -> None:
     str(np.float64(1.5))
     "é".encode("latin-1").decode("utf-8", "replace")
     time.strptime("2020", "%Y")
+    time.localtime()
+    hashlib.md5(b"").hexdigest()
     try:
         compile("def f(:", "<warm-up>", "exec")
     except SyntaxError as error:
@@ -265,7 +271,8 @@ def main() -> None:
     introduction = Introduction(tuple(layers), failed, zygote.landlock_abi, platform.release(), modules)
     body = json.dumps(asdict(introduction)).encode()
     control.sendall(struct.pack("<I", len(body)) + body)
-    zygote.serve()
+    with contextlib.suppress(ConnectionError):  # the referee is gone, and so are we
+        zygote.serve()
 
 
 if __name__ == "__main__":
