@@ -17,10 +17,18 @@ from games.registry import game_names, make_game
 from games.seeds import episode_rng, match_seed
 from sandbox.limits import Limits
 
+FAMILY_MEMBERS = (
+    "openspiel:kuhn_poker",
+    "openspiel:goofspiel",
+    "openspiel:tic_tac_toe",
+    "openspiel:coin_game",
+    "openspiel:first_sealed_auction",
+    "openspiel:pig",
+)
 SEEDS = [match_seed(0, i) for i in range(8)]
 
 
-@pytest.fixture(params=game_names())
+@pytest.fixture(params=(*game_names(), *FAMILY_MEMBERS))
 def game(request: pytest.FixtureRequest) -> Game:
     return make_game(request.param)
 
