@@ -64,3 +64,22 @@ def asker(factory: PolicyFactory, player: int) -> Ask:
         return [policy.act(observation) for observation in observations]
 
     return ask
+
+
+def exact_population_returns(game: StationaryGame, ask_as: Callable[[int], Ask]) -> dict[str, float] | None:
+    """Exact return against each reference policy, averaged over the two seats, or ``None`` if some table is missing.
+
+    ``ask_as(seat)`` asks the policy in that seat. Two-player games only. Raises as :func:`stationary_table`.
+    """
+    own = [stationary_table(game, ask_as(seat), seat) for seat in (0, 1)]
+    if own[0] is None or own[1] is None:
+        return None
+    values: dict[str, float] = {}
+    for name, factory in game.reference_population().items():
+        other = [stationary_table(game, asker(factory, seat), seat) for seat in (0, 1)]
+        if other[0] is None or other[1] is None:
+            return None
+        as_first = game.stationary_returns([own[0], other[1]])[0]
+        as_second = game.stationary_returns([other[0], own[1]])[1]
+        values[name] = float(as_first + as_second) / 2
+    return values

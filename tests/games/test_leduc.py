@@ -14,7 +14,7 @@ from games.leduc_cfr import cfr_plus, hand_value, solve
 from games.match import IllegalMoveError, play_match
 from games.repeated_leduc import RepeatedLeduc, RepeatedLeducEpisode
 from games.seeds import episode_rng, match_seed
-from games.stationary import StationaryGame, asker, stationary_table
+from games.stationary import StationaryGame, asker, exact_population_returns, stationary_table
 
 GAME = RepeatedLeduc()
 REFERENCES = GAME.reference_policies()
@@ -141,10 +141,34 @@ def test_exact_values_from_both_seats(first: str, second: str, value: float) -> 
     assert exact(second, first) == pytest.approx(-value, abs=0.002)
 
 
+def population_values(factory: PolicyFactory) -> dict[str, float] | None:
+    return exact_population_returns(GAME, lambda seat: asker(factory, seat))
+
+
 def test_population_return_of_cfr_plus() -> None:
-    values = [exact("cfr+", name) for name in GAME.reference_population()]
-    assert len(values) == 3
-    assert np.mean(values) == pytest.approx(40.19, abs=0.01)
+    values = population_values(REFERENCES["cfr+"])
+    assert values is not None
+    assert values == pytest.approx({"cfr+": 0.0, "AlwaysCall": 63.293, "AlwaysFold": 57.274}, abs=0.002)
+    assert np.mean(list(values.values())) == pytest.approx(40.19, abs=0.01)
+
+
+def test_a_program_that_always_raises() -> None:
+    source = """
+class Policy:
+    def __init__(self, player, seed): pass
+    def act(self, observation): return 2 if 2 in observation["legal_actions"] else 1
+"""
+    namespace: dict[str, PolicyFactory] = {}
+    exec(source, namespace)
+    values = population_values(namespace["Policy"])
+    assert values is not None
+    assert values["AlwaysFold"] == pytest.approx(100.0)
+    assert values["AlwaysCall"] == pytest.approx(0.0)
+    assert values["cfr+"] < -33
+
+
+def test_a_policy_with_memory_has_no_exact_values() -> None:
+    assert population_values(_Counting) is None
 
 
 def test_exact_values_grow_with_the_number_of_hands() -> None:
