@@ -81,7 +81,7 @@ def _provider(name: str, model: str) -> Provider:
     create = _create_of(name) if name in _module_names() else None
     if create is None:
         names = provider_names()
-        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(close)}?" if close else f"providers: {', '.join(names)}"
         raise UnknownModelError(f"no LLM provider {name!r} (in {model!r}); {hint}")
     return create

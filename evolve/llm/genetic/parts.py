@@ -17,7 +17,6 @@ from evolve.llm.genetic.source import Site, Slot, Source
 
 T = TypeVar("T")
 
-_LARGEST_PART = 14
 _ARITHMETIC: tuple[type[ast.operator], ...] = (ast.Add, ast.Sub, ast.Mult)
 _ORDER: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
@@ -95,8 +94,9 @@ class Workshop:
 
     def part(self, site: Site, kind: Kind) -> ast.expr | None:
         """A subexpression of that kind from this program or a donor, with names that exist where the site stands."""
-        found = self._parts[kind]
-        return self.adapt(*self.pick(found), site) if found else None
+        source = self.pick((self.source, *self.donors))
+        found = source.parts[kind]
+        return self.adapt(source, self.pick(found), site) if found else None
 
     def adapt(self, source: Source, slot: Slot, site: Site) -> ast.expr | None:
         """A copy of the slot's expression; names that do not exist at the site become others of their kind.
@@ -119,15 +119,6 @@ class Workshop:
             return None
         renamed: ast.expr = _Renaming(renaming, owner, new_owner).visit(copy.deepcopy(slot.node))
         return renamed
-
-    @cached_property
-    def _parts(self) -> dict[Kind, list[Part]]:
-        parts: dict[Kind, list[Part]] = {kind: [] for kind in Kind}
-        for source in (self.source, *self.donors):
-            for slot in source.slots:
-                if not isinstance(slot.node, ast.Name | ast.Constant) and _size(slot.node) <= _LARGEST_PART:
-                    parts[slot.kind].append((source, slot))
-        return parts
 
     @cached_property
     def _results(self) -> list[Part]:
@@ -187,7 +178,3 @@ def range_size(node: ast.expr) -> int | None:
             return size if size > 0 else None
         case _:
             return None
-
-
-def _size(node: ast.AST) -> int:
-    return sum(isinstance(part, ast.expr) for part in walk(node))

@@ -16,6 +16,7 @@ from evolve.llm.genetic.kinds import Environment, Kind, infer, kind_of
 from evolve.mutation import BLOCK_END, BLOCK_START
 
 _FIXED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
+_LARGEST_PART = 14
 _DRAWS = ("rand", "choice", "integers", "shuffle", "sample")
 
 
@@ -116,6 +117,15 @@ class Source:
     @cached_property
     def slots(self) -> list[Slot]:
         return [slot for site in self.sites for slot in self._slots(site)]
+
+    @cached_property
+    def parts(self) -> dict[Kind, list[Slot]]:
+        """Expressions that can serve elsewhere: more than a name or a constant, and not too large."""
+        found: dict[Kind, list[Slot]] = {kind: [] for kind in Kind}
+        for slot in self.slots:
+            if not isinstance(slot.node, ast.Name | ast.Constant) and _size(slot.node) <= _LARGEST_PART:
+                found[slot.kind].append(slot)
+        return found
 
     @cached_property
     def _environments(self) -> dict[Scope, Environment]:
@@ -317,6 +327,10 @@ def _children(node: ast.expr) -> Iterator[tuple[str, int | None, ast.expr]]:
 def _draws(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     return any(word in name for word in _DRAWS)
+
+
+def _size(node: ast.AST) -> int:
+    return sum(isinstance(part, ast.expr) for part in walk(node))
 
 
 def _end(node: ast.stmt) -> int:

@@ -15,6 +15,8 @@ from evolve.llm.genetic.source import Source
 
 _MOST_ATTEMPTS = 80
 _LARGEST_SOURCE = 16_000
+"""Characters; against programs that only grow. One that is longer to begin with may grow by a few lines."""
+_MARGIN = 500
 _STOP = 0.55
 """Probability of no further change after each: the number of changes is geometric, 1.8 on average."""
 
@@ -28,11 +30,12 @@ def vary(program: Source, donors: Sequence[Source], rng: np.random.Generator) ->
     no problem with names (:func:`evolve.llm.genetic.flow.problems`) that ``program`` lacks. Nothing is executed.
     """
     allowed, seen = problems(program.tree), {ast.unparse(program.tree)}
+    longest = max(_LARGEST_SOURCE, len(program.text) + _MARGIN)
     shop, wanted = Workshop(program, donors, rng), int(rng.geometric(_STOP))
     for _ in range(_MOST_ATTEMPTS):
         if wanted == 0:
             break
-        child = _sound(_draw_operator(shop)(shop), allowed)
+        child = _sound(_draw_operator(shop)(shop), allowed, longest)
         if child is not None and (form := ast.unparse(child.tree)) not in seen:
             seen.add(form)
             shop, wanted = Workshop(child, donors, rng), wanted - 1
@@ -53,8 +56,8 @@ def _draw_operator(shop: Workshop) -> Operator:
     return list(table)[int(shop.rng.choice(len(table), p=weights / weights.sum()))]
 
 
-def _sound(text: str | None, allowed: frozenset[str]) -> Source | None:
-    source = parse(text) if text is not None and len(text) <= _LARGEST_SOURCE else None
+def _sound(text: str | None, allowed: frozenset[str], longest: int) -> Source | None:
+    source = parse(text) if text is not None and len(text) <= longest else None
     if source is None or not problems(source.tree) <= allowed:
         return None
     try:

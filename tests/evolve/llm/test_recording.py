@@ -1,0 +1,208 @@
+"""Calls are looked up, reserved, made, stored and settled, in this order; no answer is paid for twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from evolve.archive.memory import MemoryStore
+from evolve.archive.store import CompletionStore
+from evolve.llm.budget import Budget, Usage
+from evolve.llm.core import BudgetExhaustedError, Completion, LLMError, Prompt
+from evolve.llm.ensemble import EnsembleLLM
+from evolve.llm.recording import RecordedLLM
+
+
+class ScriptedLLM:
+    """Answers when told to; counts its calls."""
+
+    model = "openai:gpt-4.1"
+
+    def __init__(self, error: Exception | None = None, *, at_once: bool = True) -> None:
+        self.calls = 0
+        self.go = asyncio.Event()
+        self._error = error
+        if at_once:
+            self.go.set()
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        self.calls += 1
+        await self.go.wait()
+        if self._error is not None:
+            raise self._error
+        return Completion(f"answer to {prompt.user}", self.model, 100, 20, 0.001, 0.5)
+
+
+class LoggingStore:
+    """A completion store that notes what is done to it, and fails on request."""
+
+    def __init__(self, inner: CompletionStore, log: list[str], failures: int = 0) -> None:
+        self._inner = inner
+        self._log = log
+        self._failures = failures
+
+    def get(self, key: str) -> Completion | None:
+        return self._inner.get(key)
+
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
+        self._log.append("put")
+        if self._failures:
+            self._failures -= 1
+            raise OSError("no space left on device")
+        self._inner.put(key, prompt, completion)
+
+    def items(self) -> Iterator[tuple[str, Prompt, Completion]]:
+        return self._inner.items()
+
+
+PROMPT = Prompt("s", "u", max_output_tokens=50)
+
+
+async def until_called(llm: ScriptedLLM, times: int = 1) -> None:
+    while llm.calls < times:
+        await asyncio.sleep(0)
+
+
+async def test_a_new_completion_is_stored_before_it_is_settled_and_returned(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, log = MemoryStore("run"), list[str]()
+    ledger = store.ledger(Budget())
+    settle = ledger.settle
+
+    def logged_settle(key: str, actual: Usage) -> None:
+        log.append("settle")
+        settle(key, actual)
+
+    monkeypatch.setattr(ledger, "settle", logged_settle)
+    llm = RecordedLLM(ScriptedLLM(), LoggingStore(store.completions, log), ledger)
+    completion = await llm.complete(PROMPT)
+    assert log == ["put", "settle"]
+    assert ledger.spent() == Usage(1, 100, 20, 0.001)
+    ((key, prompt, kept),) = store.completions.items()
+    assert (key, prompt, kept) == (PROMPT.key(completion.model), PROMPT, completion)
+
+
+async def test_a_recorded_completion_is_not_paid_for_again() -> None:
+    store = MemoryStore("run")
+    first = await RecordedLLM(ScriptedLLM(), store.completions, store.ledger(Budget())).complete(PROMPT)
+    silent = ScriptedLLM()
+    again = await RecordedLLM(silent, store.completions, store.ledger(Budget(llm_calls=1))).complete(PROMPT)
+    assert again == first
+    assert silent.calls == 0
+
+
+async def test_a_kill_between_store_and_settle_is_mended_by_the_next_look() -> None:
+    store = MemoryStore("run")
+    inner = ScriptedLLM()
+    store.completions.put(PROMPT.key(inner.model), PROMPT, await inner.complete(PROMPT))
+    ledger = store.ledger(Budget())
+    ledger.reserve(PROMPT.key(inner.model), Usage(1, 1, 50))
+    llm = RecordedLLM(inner, store.completions, ledger)
+    await llm.complete(PROMPT)
+    await llm.complete(PROMPT)
+    assert ledger.spent() == Usage(1, 100, 20, 0.001)
+    assert not ledger.reserved()
+
+
+async def test_callers_that_ask_the_same_share_one_call() -> None:
+    store, inner = MemoryStore("run"), ScriptedLLM(at_once=False)
+    llm = RecordedLLM(inner, store.completions, store.ledger(Budget()))
+    calls = [asyncio.create_task(llm.complete(PROMPT)) for _ in range(5)]
+    await until_called(inner)
+    calls[0].cancel()
+    await asyncio.sleep(0)
+    inner.go.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(outcomes[0], asyncio.CancelledError)
+    assert {o.text for o in outcomes[1:] if isinstance(o, Completion)} == {"answer to u"}
+    assert inner.calls == 1
+
+
+async def test_samples_are_calls_of_their_own() -> None:
+    store, inner = MemoryStore("run"), ScriptedLLM()
+    llm = RecordedLLM(inner, store.completions, store.ledger(Budget()))
+    await asyncio.gather(*(llm.complete(Prompt("s", "u", sample=str(i))) for i in range(3)))
+    assert inner.calls == 3
+
+
+async def test_a_failed_call_gives_its_reservation_back() -> None:
+    store = MemoryStore("run")
+    ledger = store.ledger(Budget(llm_calls=1))
+    with pytest.raises(LLMError, match="down"):
+        await RecordedLLM(ScriptedLLM(LLMError("down")), store.completions, ledger).complete(PROMPT)
+    assert not ledger.reserved()
+    assert (await RecordedLLM(ScriptedLLM(), store.completions, ledger).complete(PROMPT)).text
+
+
+async def test_a_cancelled_call_gives_its_reservation_back() -> None:
+    store, inner = MemoryStore("run"), ScriptedLLM(at_once=False)
+    ledger = store.ledger(Budget())
+    call = asyncio.create_task(RecordedLLM(inner, store.completions, ledger).complete(PROMPT))
+    await until_called(inner)
+    assert len(ledger.reserved()) == 1
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert not ledger.reserved()
+    assert ledger.spent() == Usage()
+
+
+async def test_an_answer_that_cannot_be_stored_is_kept_and_stored_later() -> None:
+    store, inner = MemoryStore("run"), ScriptedLLM()
+    ledger = store.ledger(Budget(llm_calls=1))
+    llm = RecordedLLM(inner, LoggingStore(store.completions, [], failures=2), ledger)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no space"):
+            await llm.complete(PROMPT)
+        assert len(ledger.reserved()) == 1  # it was paid for, so the budget must not give it away
+    assert (await llm.complete(PROMPT)).text == "answer to u"
+    assert inner.calls == 1
+    assert ledger.spent().llm_calls == 1
+
+
+async def test_of_two_processes_with_one_question_the_first_answer_counts() -> None:
+    store, inner = MemoryStore("run"), ScriptedLLM(at_once=False)
+    ledger = store.ledger(Budget())
+    call = asyncio.create_task(RecordedLLM(inner, store.completions, ledger).complete(PROMPT))
+    await until_called(inner)
+    earlier = Completion("from elsewhere", inner.model, 1, 2, 0.0, 0.1)
+    store.completions.put(PROMPT.key(inner.model), PROMPT, earlier)
+    inner.go.set()
+    assert await call == earlier
+
+
+async def test_the_budget_stops_calls_that_would_pass_it() -> None:
+    store, inner = MemoryStore("run"), ScriptedLLM()
+    llm = RecordedLLM(inner, store.completions, store.ledger(Budget(llm_calls=2)))
+    prompts = [Prompt("s", f"u{i}") for i in range(4)]
+    outcomes = await asyncio.gather(*(llm.complete(p) for p in prompts), return_exceptions=True)
+    assert inner.calls == 2
+    assert sum(isinstance(o, BudgetExhaustedError) for o in outcomes) == 2
+    paid = next(p for p, o in zip(prompts, outcomes, strict=True) if isinstance(o, Completion))
+    assert isinstance(await llm.complete(paid), Completion)  # what is recorded needs no budget
+
+
+async def test_reservations_in_flight_are_waited_for_not_taken_for_spent() -> None:
+    """A call may cost 251 tokens and costs 120. Of 500 only one can be reserved at a time, yet three are made."""
+    store, inner = MemoryStore("run"), ScriptedLLM()
+    ledger = store.ledger(Budget(tokens=500))
+    llm = RecordedLLM(inner, store.completions, ledger)
+    prompts = [Prompt("", f"u{i}xx", max_output_tokens=250) for i in range(6)]
+    outcomes = await asyncio.gather(*(llm.complete(p) for p in prompts), return_exceptions=True)
+    assert inner.calls == sum(isinstance(o, Completion) for o in outcomes) == 3
+    assert ledger.spent().tokens_in + ledger.spent().tokens_out == 3 * 120
+
+
+async def test_an_ensemble_is_recorded_under_the_model_that_answers() -> None:
+    class Other(ScriptedLLM):
+        model = "google:gemini-2.5-pro"
+
+    store = MemoryStore("run")
+    ensemble = EnsembleLLM([(ScriptedLLM(), 1.0), (Other(), 1.0)])
+    llm = RecordedLLM(ensemble, store.completions, store.ledger(Budget()))
+    for i in range(12):
+        await llm.complete(Prompt("", f"u{i}"))
+    recorded = list(store.completions.items())
+    assert {completion.model for _, _, completion in recorded} == {"openai:gpt-4.1", "google:gemini-2.5-pro"}
+    assert all(key == prompt.key(completion.model) for key, prompt, completion in recorded)
