@@ -29,11 +29,11 @@ def choose_action(move: object, num_actions: int, legal: Sequence[int] | None, r
     Types are compared exactly, so that no method of a foreign object runs; numpy scalars and arrays count as
     the Python values they hold. Raises :class:`IllegalMoveError`.
     """
-    if isinstance(move, np.generic | np.ndarray):
-        move = move.tolist()
     if type(move) is int:
         _check_legal(move, num_actions, legal)
         return move
+    if isinstance(move, np.generic | np.ndarray):
+        return choose_action(move.tolist(), num_actions, legal, rng)
     return _sample(_distribution(move, num_actions, legal), rng)
 
 

@@ -18,14 +18,16 @@ from __future__ import annotations
 import ctypes
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, partial
+from typing import Any, TypeVar
 
 from games.core import Observation, PolicyFactory
 
 COMPETITION_ROUNDS = 1000
 _STATE_BYTES = 128  # the size of libc's own default array
 _SEEDS = 2**32 - 1
+T = TypeVar("T")
 _swap_lock = threading.Lock()  # the current array is one per process
 
 
@@ -51,28 +53,28 @@ def _libc_random() -> _LibcRandom | None:
 
 
 class RandomStream:
-    """A private stream of libc's ``random()``, which is current inside ``with stream:``."""
+    """A private stream of libc's ``random()``."""
 
     def __init__(self, seed: int) -> None:
         self._libc = _libc_random()
         self._state = ctypes.create_string_buffer(_STATE_BYTES)
         self._address = ctypes.addressof(self._state)
-        self._previous: int | None = None
         if self._libc is not None:
             with _swap_lock:
                 # libc reads seed 0 as seed 1, so seeds start at 1 here.
                 previous = self._libc.initstate(seed % _SEEDS + 1, self._address, _STATE_BYTES)
                 self._libc.setstate(previous)
 
-    def __enter__(self) -> None:
-        _swap_lock.acquire()
-        if self._libc is not None:
-            self._previous = self._libc.setstate(self._address)
-
-    def __exit__(self, *exc: object) -> None:
-        if self._libc is not None:
-            self._libc.setstate(self._previous)
-        _swap_lock.release()
+    def call(self, function: Callable[..., T], *arguments: object) -> T:
+        """``function(*arguments)`` with this stream as the one that ``random()`` draws from."""
+        if self._libc is None:
+            return function(*arguments)
+        with _swap_lock:
+            previous = self._libc.setstate(self._address)
+            try:
+                return function(*arguments)
+            finally:
+                self._libc.setstate(previous)
 
 
 class RoshamboPolicy:
@@ -86,8 +88,8 @@ class RoshamboPolicy:
         self._stream = RandomStream(seed)
         game = f"repeated_game(stage_game=matrix_rps(),num_repetitions={num_rounds})"
         self._state = pyspiel.load_game(game).new_initial_state()
-        with self._stream:
-            self._bot = pyspiel.make_roshambo_bot(player, name, max(num_rounds, COMPETITION_ROUNDS))
+        throws = max(num_rounds, COMPETITION_ROUNDS)
+        self._bot: Any = self._stream.call(pyspiel.make_roshambo_bot, player, name, throws)
         self._round = 0
 
     def act(self, observation: Observation) -> int:
@@ -100,8 +102,7 @@ class RoshamboPolicy:
         if self._round:
             self._observe(observation)
         self._round += 1
-        with self._stream:
-            return int(self._bot.step(self._state))
+        return int(self._stream.call(self._bot.step, self._state))
 
     def _observe(self, observation: Observation) -> None:
         """Adds the last joint action to the state that the bot reads."""

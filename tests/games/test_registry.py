@@ -44,3 +44,10 @@ def test_listing_and_making_games_loads_no_library_of_a_single_game() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == "[]"
+
+
+def test_modules_promised_to_policies_are_there_in_the_sandbox() -> None:
+    from games.briefs import ALLOWED_MODULES
+    from sandbox.zygote import MODULES
+
+    assert set(ALLOWED_MODULES) <= set(MODULES)

@@ -7,10 +7,12 @@ import pickle
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from games import roshambo
 from games.core import ActionHistory, Policy
 from games.match import play_match
 from games.repeated_rps import RepeatedRPS
@@ -132,3 +134,28 @@ def test_a_fresh_process_replays_the_same_throws() -> None:
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert printed.strip() == str(_throws(11))
+
+
+def test_without_private_streams_matches_are_still_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A libc without initstate and setstate: a warning, and bots on one shared stream."""
+
+    class NoSuchLibrary:
+        def __init__(self, libc: object) -> None:
+            raise AttributeError("initstate")
+
+    roshambo._libc_random.cache_clear()
+    monkeypatch.setattr(roshambo, "_LibcRandom", NoSuchLibrary)
+    try:
+        with pytest.warns(UserWarning, match="not reproducible"):
+            throws = _throws(3)
+        assert set(throws) == {0, 1, 2}
+        returns = play_match(RepeatedRPS(ROUNDS), [POPULATION["greenberg"], POPULATION["rockbot"]], 0)
+        assert returns[0] > ROUNDS / 2
+    finally:
+        roshambo._libc_random.cache_clear()
+
+
+def test_threads_do_not_mix_their_streams() -> None:
+    expected = [_throws(seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(_throws, range(8))) == expected
