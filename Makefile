@@ -10,6 +10,7 @@ demo: $(STAMP)
 	$(BIN)/csro run demo
 
 test: $(STAMP)
+	@command -v chromium >/dev/null || sh deploy/system_package.sh chromium
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
@@ -20,7 +21,7 @@ bench: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/mypy
 
-$(STAMP): pyproject.toml constraints.txt deploy/setup.sh
+$(STAMP): pyproject.toml constraints.txt deploy/setup.sh deploy/system_package.sh
 	PYTHON=$(PYTHON) sh deploy/setup.sh $(VENV)
 	touch $(STAMP)
 

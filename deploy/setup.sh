@@ -10,13 +10,7 @@ say() { printf '%s\n' "csro set-up: $*" >&2; }
     exit 1
 }
 if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        say "installing python3-venv"
-        apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
-    else
-        say "this Python has no venv module: apt-get install python3-venv"
-        exit 1
-    fi
+    sh "$(dirname "$0")/system_package.sh" python3-venv
 fi
 [ -x "$dir/bin/python" ] || "$python" -m venv "$dir"
 say "installing dependencies (a few minutes the first time)"

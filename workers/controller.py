@@ -18,7 +18,7 @@ from evolve.oracles.core import BestResponseTask
 from evolve.oracles.evolver import Search
 from evolve.population_metrics import PopulationMetrics
 from evolve.psro import IterationRecord, Psro, PsroConfig, PsroState
-from evolve.scoring import ScoringTask
+from evolve.scoring import Scored, ScoringTask
 from games.core import Game
 from games.registry import make_game
 from games.seeds import match_seed
@@ -171,6 +171,7 @@ class Controller:
                     "parents": list(candidate.parents),
                     "operator": candidate.operator,
                     "score": candidate.score,
+                    "stderr": cast(Scored, candidate.evaluation).stderr,
                     "source": candidate.program.source,
                 }
             )

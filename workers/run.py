@@ -40,13 +40,12 @@ class Workforce:
     fleet: DrainableFleet
 
 
-def run_experiment(experiment: Experiment, run: RunDirectory, telemetry: Telemetry) -> dict[str, Any]:
+def run_experiment(experiment: Experiment, llm: LLM, run: RunDirectory, telemetry: Telemetry) -> dict[str, Any]:
     """Runs, or goes on with, the experiment; returns its summary. The directory must be locked by the caller.
 
     Raises ``SandboxError``, ``LLMError``, ``StoreUnavailableError``, ``RunInterruptedError`` or ``OSError``; whatever
     it raises, the store keeps all that was done.
     """
-    llm = make_model(experiment)  # a missing key or an unknown model is told before anything starts
     isolation = check_isolation(experiment, telemetry)
     with open_run_store(experiment, run, telemetry) as store:
         with workforce(experiment, store, llm, telemetry) as workers:

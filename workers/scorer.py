@@ -14,8 +14,9 @@ from games.match import play_match
 from games.registry import make_game
 from games.seeds import match_seed
 from sandbox.faults import Fault
+from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
-from sandbox.referee import IsolationReport, Referee
+from sandbox.referee import Referee
 from workers.settings import GameSettings
 
 Player = Program | str

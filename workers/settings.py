@@ -17,6 +17,7 @@ import tomli_w
 
 from evolve.archive.core import ArchiveSettings
 from evolve.llm.budget import Budget
+from evolve.meta_solvers import meta_solver
 from evolve.prompting import PromptSettings
 from games.registry import make_game, near_matches
 from sandbox.limits import Limits
@@ -166,6 +167,10 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
         raise SettingsError(str(error)) from None
     values["sandbox"] = {**spec.limits, **_table(values, "sandbox")}
     experiment = _build(Experiment, values, "")
+    try:
+        meta_solver(experiment.psro.meta_solver)
+    except ValueError as error:
+        raise SettingsError(f"psro.meta_solver: {error}") from None
     return dataclasses.replace(experiment, game=GameSettings(name, parameters))
 
 

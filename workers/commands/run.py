@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from evolve.llm.budget import Usage
+from evolve.llm.core import LLM
 from workers.commands.common import add_overrides
 from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError
-from workers.run import run_experiment
+from workers.run import make_model, run_experiment
 from workers.run_directory import RunDirectory
 from workers.settings import Experiment, load_experiment, preset_names
 from workers.tables import print_tables, run_tables
@@ -27,12 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    directory, experiment = _directory(arguments)
+    directory, experiment, llm = _start(arguments)
     directory.lock()
     with Telemetry() as telemetry:
         telemetry.say(f"run {experiment.run_id} in {directory.path}")
         try:
-            summary = run_experiment(experiment, directory, telemetry)
+            summary = run_experiment(experiment, llm, directory, telemetry)
         except RunInterruptedError:
             again = f"csro run {arguments.experiment} --resume --out {directory.path}"
             raise RunFailedError(f"interrupted; nothing is lost, go on with: {again}") from None
@@ -49,10 +50,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _directory(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment]:
+def _start(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment, LLM]:
+    """A missing key or an unknown model is told before there is a run directory."""
+    if arguments.resume:
+        directory, experiment = _resumed(arguments)
+        return directory, experiment, make_model(experiment)
+    experiment = load_experiment(arguments.experiment, arguments.overrides)
+    llm = make_model(experiment)
+    directory, experiment = RunDirectory.create(experiment, Path(arguments.experiment).stem, arguments.out)
+    return directory, experiment, llm
+
+
+def _resumed(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment]:
     name = Path(arguments.experiment).stem
-    if not arguments.resume:
-        return RunDirectory.create(load_experiment(arguments.experiment, arguments.overrides), name, arguments.out)
     path = Path(arguments.out) if arguments.out else RunDirectory.latest(name)
     directory, experiment = RunDirectory.open(path)
     if not arguments.overrides:

@@ -1,0 +1,69 @@
+"""The experiment file: every key is read, and every wrong one is told in one line."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from workers.settings import Experiment, SettingsError, experiment_from, load_experiment, preset_names
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_load_and_their_resolved_form_reads_back(name: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment_from(tomllib.loads(experiment.to_toml())) == experiment
+
+
+def test_overrides_take_toml_values_and_bare_words() -> None:
+    experiment = load_experiment("demo", ["psro.iterations=7", "llm.model=openai:gpt-x", "budget.usd=2", "seed=5"])
+    assert experiment.psro.iterations == 7
+    assert experiment.llm.model == "openai:gpt-x"
+    assert experiment.budget.usd == 2.0
+    assert experiment.seed == 5
+
+
+def test_a_file_is_read_by_path(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('seed = 3\n[game]\nname = "repeated_rps"\nnum_rounds = 10\n')
+    experiment = load_experiment(str(file))
+    assert experiment.game.parameters == {"num_rounds": 10}
+    assert experiment.psro == Experiment().psro
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("psro.iteration=2", "did you mean iterations"),
+        ("psroo.iterations=2", "did you mean psro"),
+        ("psro.iterations=x", "must be of type int"),
+        ("psro.iterations=2.5", "must be of type int"),
+        ("seed=-1", "must not be negative"),
+        ("seed=true", "must be of type int"),
+        ("oracle.kind=alpha", "must be"),
+        ("game.name=repeated_rsp", "did you mean repeated_rps"),
+        ("game.num_round=10", "num_rounds"),
+        ("game=1", "must be a table"),
+        ("llm.model.x=1", "is not a table"),
+        ("novalue", "KEY=VALUE"),
+        ("execution=cloud", "ray or local"),
+        ("sandbox.memory=1", "memory_bytes"),
+    ],
+)
+def test_bad_overrides_are_told_in_one_line(override: str, hint: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_experiment("demo", [override])
+    assert hint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("dmo", "did you mean demo"), ("no_such.toml", "no experiment file")])
+def test_unknown_presets_and_files(name: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=hint):
+        load_experiment(name)
+
+
+def test_broken_toml_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("seed = \n")
+    with pytest.raises(SettingsError, match=r"broken\.toml is not valid TOML"):
+        load_experiment(str(file))
