@@ -7,7 +7,7 @@ rule for what a move is, for both.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,17 +116,3 @@ def record_match(game: Game, factories: Sequence[PolicyFactory], seed: int) -> M
 def play_match(game: Game, factories: Sequence[PolicyFactory], seed: int) -> FloatArray:
     """Returns of one match, shape ``(num_players,)``; see :func:`record_match`."""
     return record_match(game, factories, seed).returns
-
-
-def describe_match(log: MatchLog, action_name: Callable[[int], str] = str, head: int = 20, tail: int = 10) -> str:
-    """The first ``head`` and last ``tail`` steps of a match and its returns, as text for a prompt."""
-    lines = []
-    for number, step in enumerate(log.actions):
-        if head <= number < len(log.actions) - tail:
-            if number == head:
-                lines.append(f"... {len(log.actions) - head - tail} steps left out ...")
-            continue
-        moves = ", ".join(f"player {seat}: {action_name(action)}" for seat, action in sorted(step.items()))
-        lines.append(f"step {number}: {moves}")
-    returns = ", ".join(f"player {seat}: {value:g}" for seat, value in enumerate(log.returns))
-    return "\n".join([*lines, f"returns: {returns}"])

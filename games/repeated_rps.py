@@ -14,7 +14,6 @@ import numpy as np
 from games.briefs import policy_class_api
 from games.core import ActionArray, ActionHistory, FloatArray, Game, GameBrief, GameSpec, Observation, PolicyFactory
 
-ACTION_NAMES = ("rock", "paper", "scissors")
 NUM_ACTIONS = 3
 _THROWS = frozenset(range(NUM_ACTIONS))
 MAX_ROUNDS = 1_000_000

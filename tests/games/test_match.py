@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from games.core import Move, Observation
-from games.match import IllegalMoveError, choose_action, describe_match, play_match, record_match
-from games.repeated_rps import ACTION_NAMES, RepeatedRPS
+from games.match import IllegalMoveError, choose_action, move_distribution, play_match, record_match
+from games.repeated_rps import RepeatedRPS
 from games.seeds import seat_seed
 
 
@@ -59,6 +59,13 @@ def test_legal_actions_bind_actions_and_distributions() -> None:
         choose_action([0.1, 0.9, 0.0], 3, [1, 2], rng())
 
 
+def test_a_move_as_a_distribution() -> None:
+    assert move_distribution(1, 3, None) == [0.0, 1.0, 0.0] == move_distribution(np.int64(1), 3, [1])
+    assert move_distribution([0.5, 0.5, 0], 3, [0, 1]) == [0.5, 0.5, 0.0]
+    with pytest.raises(IllegalMoveError, match="action 2"):
+        move_distribution(2, 3, [0, 1])
+
+
 def test_a_distribution_is_sampled_in_its_proportions() -> None:
     generator = rng()
     drawn = np.bincount([choose_action([0.2, 0.0, 0.8], 3, None, generator) for _ in range(5000)], minlength=3)
@@ -103,15 +110,3 @@ def test_policies_are_built_with_their_seat_and_its_seed() -> None:
 def test_the_number_of_factories_must_fit() -> None:
     with pytest.raises(ValueError, match="repeated_rps has 2 players, not 1"):
         play_match(RepeatedRPS(1), [lambda player, seed: Fixed(0)], 0)
-
-
-def test_a_transcript_shows_both_ends() -> None:
-    log = record_match(RepeatedRPS(10), [lambda p, s: Fixed(1), lambda p, s: Fixed(0)], 0)
-    text = describe_match(log, ACTION_NAMES.__getitem__, head=2, tail=1)
-    assert text.splitlines() == [
-        "step 0: player 0: paper, player 1: rock",
-        "step 1: player 0: paper, player 1: rock",
-        "... 7 steps left out ...",
-        "step 9: player 0: paper, player 1: rock",
-        "returns: player 0: 10, player 1: -10",
-    ]
