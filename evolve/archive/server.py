@@ -64,7 +64,9 @@ def ensure_server(data_dir: Path, *, revive: bool = False) -> str:
     if address and _state(address) is _State.READY:
         return _url(address)
     if revive and not address:
-        raise StoreUnavailableError(f"the store in {directory} was stopped: its run has ended or is to be resumed")
+        raise StoreUnavailableError(
+            f"the store in {directory} was stopped: resume its run, or set CSRO_REDIS_URL if it runs on another machine"
+        )
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with _starting(directory):
