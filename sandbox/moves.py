@@ -1,8 +1,8 @@
-"""What counts as a move: an action, or a distribution over all actions. By exact type, never by duck typing.
+"""What counts as a move: an action, or a distribution over all actions. By real type, never by duck typing.
 
-A subclass of ``int`` or ``list`` can run code of the program when compared or indexed; here it is refused
-before any of its methods could be called. The referee applies :func:`games.match.choose_action` to what comes
-out of here, so being lenient about spelling (``True``, ``np.int64(1)``, ``1.0``) costs nothing.
+No method of a foreign object is called: an ``int`` subclass counts as the number it holds, whatever it says of
+itself, and any other subclass is refused. The referee applies :func:`games.match.choose_action` to what comes out
+of here, so being lenient about spelling (``True``, ``np.int64(1)``, ``1.0``) costs nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ class MoveError(ValueError):
 def read_move(move: Any, num_actions: int) -> int | tuple[float, ...]:
     """An action in ``range(num_actions)`` or a distribution of ``num_actions`` floats. Raises :class:`MoveError`.
 
-    Accepts Python and numpy integers, bools and integral floats as actions; ``list``, ``tuple`` and
-    one-dimensional ``ndarray`` of nonnegative finite numbers that sum to 1 within 1e-6 as distributions.
+    Accepts Python and numpy integers, ``IntEnum`` members, bools and integral floats as actions; ``list``,
+    ``tuple`` and one-dimensional ``ndarray`` of nonnegative finite numbers that sum to 1 within 1e-6 as distributions.
     """
     kind = type(move)
     if kind in _INTEGERS:
         return _action(int(move), num_actions)
+    if issubclass(kind, int):  # an IntEnum member, say; its value is read without its methods
+        return _action(int.__index__(move), num_actions)
     if kind in _FLOATS:
         value = float(move)
         if not value.is_integer():

@@ -8,7 +8,6 @@ the others, and every failure comes with the lines that caused it.
 from __future__ import annotations
 
 import gc
-import io
 import os
 import random
 import signal
@@ -16,7 +15,6 @@ import sys
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import repeat
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -24,12 +22,11 @@ import numpy as np
 from games.core import ActionHistory
 from sandbox import wire
 from sandbox.faults import FaultKind
+from sandbox.guards import Alarm, OutputMeter
 from sandbox.match_namespace import compile_policy, instantiate
 from sandbox.moves import MoveError, read_move
 from sandbox.program_errors import (
     IllegalMoveError,
-    MoveTimeoutError,
-    OutputFloodError,
     describe,
     fault_kind,
     format_traceback,
@@ -38,64 +35,6 @@ from sandbox.program_errors import (
 
 _MAX_TIMEOUTS = 2
 _BALLAST_BYTES = 1 << 20
-
-
-class Alarm:
-    """Turns the referee's SIGALRM into :class:`MoveTimeoutError` in the match that is stuck.
-
-    The referee cannot know which of N matches is running. The first alarm marks the current one as a suspect,
-    the second finds out whether it is still the same; a slot that starts with the step is suspect from the
-    start. Each alarm that finds progress is answered by a tick.
-    """
-
-    def __init__(self) -> None:
-        self.armed = False
-        self.timed_out: set[int] = set()
-        self._sequence = 0
-        self._results: list[int] = []
-        self._suspect = 0
-
-    def start(self, sequence: int) -> list[int]:
-        """A new step: returns the list whose length says which slot is running."""
-        self._sequence, self._suspect, self._results = sequence, 0, []
-        return self._results
-
-    @property
-    def slot(self) -> int:
-        return len(self._results)
-
-    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
-        slot = self.slot
-        if not self.armed or slot in self.timed_out:
-            return  # the answer is on its way, or the program swallowed the first exception and will be killed
-        expired = slot == self._suspect
-        self._suspect = slot + expired
-        wire.write_all(1, wire.HEADER.pack(self._sequence, wire.TICK))
-        if expired:
-            self.timed_out.add(slot)
-            raise MoveTimeoutError("the program did not answer in time")
-
-
-class OutputMeter(io.TextIOBase):
-    """stdout and stderr of the program: counted per match, then thrown away."""
-
-    def __init__(self, alarm: Alarm, allowance_bytes: int) -> None:
-        self.flooded: set[int] = set()
-        self._alarm = alarm
-        self._allowance = allowance_bytes
-        self._used: dict[int, int] = {}
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        slot = self._alarm.slot
-        used = self._used.get(slot, 0) + len(text)
-        self._used[slot] = used
-        if used > self._allowance:
-            self.flooded.add(slot)
-            raise OutputFloodError(f"the program printed more than {self._allowance} bytes in one match")
-        return len(text)
 
 
 class PolicyHost:
@@ -109,7 +48,7 @@ class PolicyHost:
         self._meter = OutputMeter(alarm, request.output_bytes)
         self._acts: list[Callable[[Any], Any]] = []
         self._failures: list[wire.SlotFailure] = []
-        self._distributions: list[tuple[float, ...]] = []
+        self._distributions: dict[int, tuple[float, ...]] = {}
         self._ballast: bytes | None = bytes(_BALLAST_BYTES)  # let go when memory is out, to be able to say so
 
     def load(self) -> bytes:
@@ -121,27 +60,23 @@ class PolicyHost:
         register_source(self._request.source)
         code = b""
 
-        def compile_once(results: list[int]) -> None:
+        def compile_and_instantiate(results: list[int]) -> None:
             nonlocal code
-            code = compile_policy(self._request.source)
-            make_instances(results)
-
-        def make_instances(results: list[int]) -> None:
+            code = code or compile_policy(self._request.source)
+            self._acts += repeat(_unplayable, len(results) - len(self._acts))
             for seed in self._request.seeds[len(results) :]:
                 self._acts.append(instantiate(code, self._request.player, seed))
                 results.append(0)
 
-        results = self._alarm.start(0)
-        if error := self._attempt(compile_once, results):
-            self._fail(results, error, compiling=not code)
-            if not code:
-                results += [self._code.failed] * (self._count - len(results))
-        while len(results) < self._count:
-            self._acts += repeat(_unplayable, len(results) - len(self._acts))
-            if error := self._attempt(make_instances, results):
-                self._fail(results, error)
+        results = self._alarm.start(wire.SEQUENCE.pack(0))
+        error = self._attempt(compile_and_instantiate, results)
+        if not code:
+            self._fail(results, error or RuntimeError("nothing was compiled"), compiling=True)
+            results += [self._code.failed] * (self._count - len(results))
+            error = None
+        self._finish(results, error, compile_and_instantiate)
         self._acts += repeat(_unplayable, self._count - len(self._acts))
-        return self._reply(0, results)
+        return self._reply(wire.SEQUENCE.pack(0), results)
 
     def serve(self) -> None:
         """Answers steps until the referee closes the pipe (``EOFError``)."""
@@ -151,35 +86,56 @@ class PolicyHost:
             self._serve_mappings()
 
     def _serve_action_histories(self) -> None:
+        """Two bytes a slot each step. The loop over honest slots is written out flat: it is most of what isolation
+        costs; :meth:`_finish` takes over at the first slot that is not plain."""
         histories = [ActionHistory(self._request.num_rounds) for _ in range(self._count)]
-        columns = ([h.extend for h in histories], self._acts, [h.observation for h in histories])
-        count, num_actions, failed = self._count, self._request.num_actions, self._code.failed
-        size = 4 + 2 * count
-        own: bytes = b""
-        opponent: bytes = b""
+        pushes = [h.mine.append for h in histories], [h.theirs.append for h in histories]
+        observations = [h.observation for h in histories]
+        acts, alarm, num_actions = self._acts, self._alarm, self._request.num_actions
+        read, write = os.read, os.write
+        split, size = 4 + self._count, 4 + 2 * self._count
+        own = opponent = b""
 
         def answer(results: list[int]) -> None:
-            done, append = len(results), results.append
-            rows = zip(*columns, own, opponent, strict=True)
-            if done:
-                rows = zip(*(c[done:] for c in columns), own[done:], opponent[done:], strict=True)
-            for extend, act, observation, mine, theirs in rows:
-                if mine < wire.SKIP:
-                    extend(mine, theirs)
-                elif mine == wire.SKIP:
-                    append(failed)
+            for slot in range(len(results), self._count):
+                if own[slot] == wire.SKIP:
+                    results.append(self._code.failed)
                     continue
-                move = act(observation)
-                if type(move) is not int or not 0 <= move < num_actions:
-                    move = self._read(move)
-                append(move)
+                if own[slot] != wire.FIRST:
+                    histories[slot].extend(own[slot], opponent[slot])
+                results.append(self._read(acts[slot](observations[slot])))
 
         while True:
-            frame = os.read(0, size)
+            frame = read(0, size)
             if len(frame) < size:
                 frame += wire.read_exactly(0, size - len(frame))
-            own, opponent = frame[4 : 4 + count], frame[4 + count :]
-            self._step(int.from_bytes(frame[:4], "little"), answer)
+            sequence, own, opponent = frame[:4], frame[4:split], frame[split:]
+            results = alarm.start(sequence)
+            error: BaseException | None = None
+            if own.isascii():  # every slot is live, and not in its first round
+                rounds = int.from_bytes(sequence, "little") - 1
+                append = results.append
+                try:
+                    alarm.armed = True
+                    for push_mine, push_theirs, observation, act, mine, theirs in zip(
+                        *pushes, observations, acts, own, opponent, strict=True
+                    ):
+                        push_mine(mine)
+                        push_theirs(theirs)
+                        observation["round"] = rounds
+                        move = act(observation)
+                        if type(move) is not int or not 0 <= move < num_actions:
+                            move = self._read(move)
+                        append(move)
+                    alarm.armed = False
+                except BaseException as caught:  # noqa: BLE001  whatever the program raises is its failure
+                    alarm.armed = False
+                    error = caught
+            if error is None and len(results) == self._count and self._is_plain():
+                write(1, sequence + wire.PLAIN_FLAG + bytes(results))
+            else:
+                self._finish(results, error, answer)
+                wire.write_all(1, self._reply(sequence, results))
 
     def _serve_mappings(self) -> None:
         observations: list[dict[str, Any]] = [{} for _ in range(self._count)]
@@ -191,22 +147,26 @@ class PolicyHost:
                     results.append(self._code.failed)
                     continue
                 wire.apply_update(observations[slot], updates[slot])
-                move = self._acts[slot](observations[slot])
-                if type(move) is not int or not 0 <= move < self._request.num_actions:
-                    move = self._read(move)
-                results.append(move)
+                results.append(self._read(self._acts[slot](observations[slot])))
 
         while True:
             header = wire.read_exactly(0, 8)
             updates = wire.unpack_updates(wire.read_exactly(0, int.from_bytes(header[4:], "little")))
-            self._step(int.from_bytes(header[:4], "little"), answer)
+            results = self._alarm.start(header[:4])
+            self._finish(results, None, answer)
+            wire.write_all(1, self._reply(header[:4], results))
 
-    def _step(self, sequence: int, answer: Callable[[list[int]], None]) -> None:
-        results = self._alarm.start(sequence)
-        while len(results) < self._count:
-            if error := self._attempt(answer, results):
+    def _is_plain(self) -> bool:
+        return not (self._distributions or self._meter.flooded or self._alarm.timed_out)
+
+    def _finish(self, results: list[int], error: BaseException | None, answer: Callable[[list[int]], None]) -> None:
+        """Books ``error`` and has ``answer`` go on behind the slot that raised it, until all have answered."""
+        while True:
+            if error is not None:
                 self._fail(results, error)
-        wire.write_all(1, self._reply(sequence, results))
+            if len(results) == self._count:
+                return
+            error = self._attempt(answer, results)
 
     def _attempt(self, work: Callable[[list[int]], None], results: list[int]) -> BaseException | None:
         """Runs ``work`` until it is done or a slot raises. Answers are made outside, so that errors do not chain."""
@@ -220,6 +180,8 @@ class PolicyHost:
         return None
 
     def _read(self, move: Any) -> int:
+        if type(move) is int and 0 <= move < self._request.num_actions:
+            return move
         try:
             read = read_move(move, self._request.num_actions)
         except MoveError as error:
@@ -227,7 +189,7 @@ class PolicyHost:
         else:
             if isinstance(read, int):
                 return read
-            self._distributions.append(read)
+            self._distributions[self._alarm.slot] = read
             return self._code.distribution
         raise IllegalMoveError(problem)
 
@@ -249,30 +211,27 @@ class PolicyHost:
         if kind is FaultKind.TIMEOUT and len(self._alarm.timed_out) >= _MAX_TIMEOUTS:
             results += [self._code.failed] * (self._count - len(results))
 
-    def _reply(self, sequence: int, results: list[int]) -> bytes:
-        if self._meter.flooded or self._alarm.timed_out:
-            self._disown_swallowed(results)
+    def _reply(self, sequence: bytes, results: list[int]) -> bytes:
+        caught = ((self._meter.flooded, FaultKind.OUTPUT_FLOOD), (self._alarm.timed_out, FaultKind.TIMEOUT))
+        for slots, kind in caught:
+            self._disown(results, slots, kind)
         flags = 0
         tail = b""
-        if self._distributions:
+        rows = [row for slot, row in self._distributions.items() if results[slot] == self._code.distribution]
+        if rows:
             flags |= wire.HAS_DISTRIBUTIONS
-            tail = array("d", [p for row in self._distributions for p in row]).tobytes()
-            self._distributions = []
+            tail = array("d", [probability for row in rows for probability in row]).tobytes()
         if self._failures:
             flags |= wire.HAS_FAILURES
             tail += wire.pack_failures(self._failures)
-            self._failures = []
+        self._distributions, self._failures = {}, []
         body = bytes(results) if self._code.width == 1 else array(self._code.typecode, results).tobytes()
-        return wire.HEADER.pack(sequence, flags) + body + tail
+        return sequence + bytes((flags,)) + body + tail
 
-    def _disown_swallowed(self, results: list[int]) -> None:
+    def _disown(self, results: list[int], slots: set[int], kind: FaultKind) -> None:
         """Fails slots whose program caught our time-out or flood exception and answered all the same."""
-        caught = ((self._meter.flooded, FaultKind.OUTPUT_FLOOD), (self._alarm.timed_out, FaultKind.TIMEOUT))
-        for slots, kind in caught:
-            for slot in slots & {s for s, result in enumerate(results) if result != self._code.failed}:
-                if results[slot] == self._code.distribution:
-                    before = sum(result == self._code.distribution for result in results[:slot])
-                    del self._distributions[before]
+        for slot in slots:
+            if results[slot] != self._code.failed:
                 results[slot] = self._code.failed
                 self._failures.append(wire.SlotFailure(slot, kind.value, f"{kind.value}, caught by the program", ""))
 

@@ -499,12 +499,6 @@ faulty(
     text="return '1'",
     mapping="return {0: 1.0}",
     generator="yield 0",
-    int_subclass="""
-        class Evil(int):
-            def __index__(self): raise SystemExit
-            __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __index__
-        return Evil(1)
-    """,
     list_subclass="""
         class Evil(list):
             def __len__(self): return 3
@@ -539,6 +533,13 @@ legal(
     numpy_integer="import numpy as np\nreturn np.int64(1)",
     integral_float="return 1.0",
     tuple_distribution="return (1, 0, 0)",
+    int_subclass="""
+        class Evil(int):
+            def __index__(self): raise SystemExit
+            __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __int__ = __index__
+        return Evil(1)
+    """,
+    enumeration="import enum\nclass Throw(enum.IntEnum):\n    PAPER = 1\nreturn Throw.PAPER",
     numpy_distribution="import numpy as np\nreturn np.array([0.0, 1.0, 0.0])",
 )
 attempt(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import IntEnum
 
 import numpy as np
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import strategies as st
 
 from games.match import choose_action
 from sandbox.moves import MoveError, read_move
+
+
+class Throw(IntEnum):
+    ROCK = 0
+    PAPER = 1
 
 
 @pytest.mark.parametrize(
@@ -23,6 +29,7 @@ from sandbox.moves import MoveError, read_move
         (np.uint8(2), 2),
         (np.bool_(True), 1),
         (np.float32(2.0), 2),
+        (Throw.PAPER, 1),
         ([0.5, 0.25, 0.25], (0.5, 0.25, 0.25)),
         ((1, 0, 0), (1.0, 0.0, 0.0)),
         (np.array([0, 1, 0]), (0.0, 1.0, 0.0)),
@@ -74,7 +81,7 @@ def test_not_moves(move: object) -> None:
 
 TRAPS = {  # made when asked for: a test runner looks at its parameters
     "object": Trap,
-    "int": lambda: TrapInt(1),
+    "int out of range": lambda: TrapInt(3),
     "list": lambda: TrapList([1, 0, 0]),
     "object inside": lambda: [Trap(), 0, 0],
     "int inside": lambda: (TrapInt(1), 0, 0),
@@ -86,6 +93,11 @@ TRAPS = {  # made when asked for: a test runner looks at its parameters
 def test_no_method_of_a_strange_object_runs(name: str) -> None:
     with pytest.raises(MoveError):
         read_move(TRAPS[name](), 3)
+
+
+def test_an_int_subclass_is_the_number_it_holds() -> None:
+    assert read_move(TrapInt(1), 3) == 1
+    assert type(read_move(TrapInt(1), 3)) is int
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
