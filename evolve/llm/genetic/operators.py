@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from evolve.llm.genetic.kinds import Kind, key_of
-from evolve.llm.genetic.parts import Workshop, expression, is_mod, range_size
-from evolve.llm.genetic.source import Scope, Site, Slot, is_guard
+from evolve.llm.genetic.parts import Workshop, expression
+from evolve.llm.genetic.source import Scope, Site, Slot
+from evolve.llm.genetic.syntax import is_guard, is_mod, range_size
 
 _ARITHMETIC: tuple[type[ast.operator], ...] = (ast.Add, ast.Sub, ast.Mult)
 _ORDER: tuple[type[ast.cmpop], ...] = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)

@@ -14,6 +14,7 @@ import numpy as np
 from evolve.llm.genetic.flow import BUILTINS, accesses, walk
 from evolve.llm.genetic.kinds import Kind, key_of, kind_of
 from evolve.llm.genetic.source import Site, Slot, Source
+from evolve.llm.genetic.syntax import range_size
 
 T = TypeVar("T")
 
@@ -163,18 +164,3 @@ def expression(name: str, site: Site) -> ast.expr:
     if name.startswith("self."):
         return ast.Attribute(ast.Name(site.scope.owner or "self", ast.Load()), name.removeprefix("self."), ast.Load())
     return ast.Name(name, ast.Load())
-
-
-def is_mod(node: ast.AST) -> bool:
-    return isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod)
-
-
-def range_size(node: ast.expr) -> int | None:
-    """N of ``... % N`` and ``...randrange(N)``."""
-    match node:
-        case ast.BinOp(op=ast.Mod(), right=ast.Constant(value=int(size))) if size > 0:
-            return size
-        case ast.Call(func=ast.Attribute(attr="randrange" | "integers"), args=[ast.Constant(value=int(size))]):
-            return size if size > 0 else None
-        case _:
-            return None

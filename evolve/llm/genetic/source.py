@@ -13,11 +13,11 @@ from functools import cached_property
 
 from evolve.llm.genetic.flow import Function, attribute_of, parameters, self_name, stored_names, walk
 from evolve.llm.genetic.kinds import Environment, Kind, infer, kind_of
+from evolve.llm.genetic.syntax import is_guard, size_of, subexpressions
 from evolve.mutation import BLOCK_END, BLOCK_START
 
 _FIXED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 _LARGEST_PART = 14
-_DRAWS = ("rand", "choice", "integers", "shuffle", "sample")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Source:
         """Expressions that can serve elsewhere: more than a name or a constant, and not too large."""
         found: dict[Kind, list[Slot]] = {kind: [] for kind in Kind}
         for slot in self.slots:
-            if not isinstance(slot.node, ast.Name | ast.Constant) and _size(slot.node) <= _LARGEST_PART:
+            if not isinstance(slot.node, ast.Name | ast.Constant) and size_of(slot.node) <= _LARGEST_PART:
                 found[slot.kind].append(slot)
         return found
 
@@ -292,45 +292,11 @@ class Source:
             yield Slot(site, node, kind_of(node, self.environment(site.scope), owner), exposed, parent, name, index)
         if isinstance(node, ast.Attribute) and attribute_of(node, owner):
             return
-        for child_name, child_index, child in _children(node):
+        for child_name, child_index, child in subexpressions(node):
             passes_on = exposed and (
                 (isinstance(node, ast.IfExp) and child_name != "test") or isinstance(node, ast.List | ast.Tuple)
             )
             yield from self._expression(site, child, passes_on, node, child_name, child_index)
-
-
-def is_guard(node: ast.AST) -> bool:
-    """Is this ``if len(...) ...: ... return``, or ``if not NAME: ... return``?"""
-    if not isinstance(node, ast.If) or not isinstance(node.body[-1], ast.Return):
-        return False
-    empty = isinstance(node.test, ast.UnaryOp) and isinstance(node.test.operand, ast.Name)
-    return empty or any(isinstance(n, ast.Name) and n.id == "len" for n in walk(node.test))
-
-
-def _children(node: ast.expr) -> Iterator[tuple[str, int | None, ast.expr]]:
-    """Subexpressions that may be changed: not moduli, not what bounds a random draw, not the names of callees."""
-    for name, value in ast.iter_fields(node):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mod) and name == "right":
-            continue
-        if isinstance(node, ast.Call) and (_draws(node) or name in ("func", "keywords")):
-            if name == "func" and isinstance(node.func, ast.Attribute):
-                yield from _children(node.func)
-            continue
-        if isinstance(node, ast.Subscript) and name == "slice" and isinstance(value, ast.Constant):
-            continue
-        if isinstance(value, ast.expr):
-            yield name, None, value
-        elif isinstance(value, list):
-            yield from ((name, i, v) for i, v in enumerate(value) if isinstance(v, ast.expr))
-
-
-def _draws(call: ast.Call) -> bool:
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    return any(word in name for word in _DRAWS)
-
-
-def _size(node: ast.AST) -> int:
-    return sum(isinstance(part, ast.expr) for part in walk(node))
 
 
 def _end(node: ast.stmt) -> int:
