@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -164,15 +165,15 @@ class Referee:
         return outcomes
 
     def _lockstep(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
-        zygote = self._running()
-        with contextlib.ExitStack() as stack:
-            if isinstance(game, ActionHistoryGame) and game.spec.num_actions <= wire.MAX_BYTE_ACTIONS:
-                outcomes = self._play_bytes(stack, game, players, seeds, limits)
-            else:
-                outcomes = self._play_episodes(stack, game, players, seeds, limits)
-            untrusted = sum(isinstance(player, str) for player in players)
-        zygote.prefork(process_quota(limits, len(seeds)), untrusted)
-        return outcomes
+        untrusted = sum(isinstance(player, str) for player in players)
+        try:
+            with contextlib.ExitStack() as stack:
+                if isinstance(game, ActionHistoryGame) and game.spec.num_actions <= wire.MAX_BYTE_ACTIONS:
+                    return self._play_bytes(stack, game, players, seeds, limits)
+                return self._play_episodes(stack, game, players, seeds, limits)
+        finally:
+            if sys.exc_info()[0] in (None, ProgramDied):
+                self._running().prefork(process_quota(limits, len(seeds)), untrusted)
 
     def _play_bytes(
         self,
