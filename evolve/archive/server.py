@@ -85,6 +85,8 @@ def stop_server(data_dir: Path) -> None:
         address = _read(directory / "server.address")
         (directory / "server.address").unlink(missing_ok=True)
         if not _lives(directory):
+            if address:
+                Path(address).unlink(missing_ok=True)  # left by one that was killed
             return
         address = address or str(_socket_path(directory))
         with contextlib.suppress(redis.ConnectionError), _client(address) as client:

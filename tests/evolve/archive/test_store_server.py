@@ -380,9 +380,11 @@ if not os.access(server, os.X_OK):
     sys.exit("unreadable")
 data = Path(os.environ["TMPDIR"]) / "data"
 store = open_store("run", data)
-store.log({"uid": data.stat().st_uid})
-print(store.events())
-stop_server(data)
+try:
+    store.log({"uid": data.stat().st_uid})
+    print(store.events())
+finally:
+    stop_server(data)
 """
 
 
