@@ -1,0 +1,215 @@
+"""What isolation costs, side by side with play that has none, in one run on one core.
+
+Each figure is the best of several interleaved repetitions, so that other load on the machine counts little. The
+assertions are loose; the aims stand in the tables.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import pytest
+
+from games.core import ActionHistory
+from games.repeated_rps import RepeatedRPS
+from games.seeds import match_seed, seat_seed
+from sandbox.limits import Limits
+from sandbox.lockstep import MatchRecord
+from sandbox.referee import Referee
+
+ROUNDS = 1000
+LIMITS = Limits(cpu_s=60)
+TRIVIAL = """
+class Policy:
+    def __init__(self, player, seed):
+        self.shift = seed % 3
+    def act(self, observation):
+        theirs = observation["opponent_actions"]
+        return (theirs[-1] + self.shift) % 3 if theirs else self.shift
+"""
+MARKOV = """
+import random
+class Policy:
+    '''A mixture of Markov experts of growing order, with decayed counts and scores.'''
+    def __init__(self, player, seed):
+        self.rng = random.Random(seed)
+        self.tables = [{} for _ in range(EXPERTS)]
+        self.scores = [0.0] * EXPERTS
+        self.keys = [None] * EXPERTS
+        self.guesses = [0] * EXPERTS
+    def act(self, observation):
+        mine, theirs = observation["my_actions"], observation["opponent_actions"]
+        if not theirs:
+            return self.rng.randrange(3)
+        last, best, best_score = theirs[-1], 0, -1e9
+        for k in range(EXPERTS):
+            if self.keys[k] is not None:
+                row = self.tables[k].setdefault(self.keys[k], [1.0, 1.0, 1.0])
+                for j in range(3):
+                    row[j] *= 0.97
+                row[last] += 1.0
+                self.scores[k] = 0.95 * self.scores[k] + (1.0 if self.guesses[k] == last else -0.5)
+            key = 0
+            for i in range(1, k % 3 + 2):
+                if i <= len(theirs):
+                    key = key * 9 + theirs[-i] * 3 + mine[-i]
+            self.keys[k] = key
+            row = self.tables[k].get(key)
+            self.guesses[k] = row.index(max(row)) if row else self.rng.randrange(3)
+            if self.scores[k] > best_score:
+                best, best_score = self.guesses[k], self.scores[k]
+        return (best + 1) % 3
+"""
+POLICIES = {
+    "trivial": TRIVIAL,
+    "1 expert": MARKOV.replace("EXPERTS", "1"),
+    "2 experts": MARKOV.replace("EXPERTS", "2"),
+    "4 experts": MARKOV.replace("EXPERTS", "4"),
+    "12 experts": MARKOV.replace("EXPERTS", "12"),
+}
+
+
+@dataclass(frozen=True)
+class Lockstep(RepeatedRPS):
+    """Repeated rock-paper-scissors, ``together`` matches at a time."""
+
+    together: int = 32
+
+    @property
+    def spec(self):
+        return replace(super().spec, lockstep=self.together)
+
+
+@pytest.fixture
+def core() -> int:
+    """Pins this process, and with it all it starts, to the last core it may use."""
+    before = os.sched_getaffinity(0)
+    yield max(before)
+    os.sched_setaffinity(0, before)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def in_process(source: str, seeds: Sequence[int], num_rounds: int) -> None:
+    """A pair without any isolation: N matches interleaved round by round in this process."""
+    rows = []
+    classes = []
+    for _ in range(2):
+        namespace: dict[str, object] = {"__name__": "policy"}
+        exec(compile(source, "<policy>", "exec"), namespace)
+        classes.append(namespace["Policy"])
+    for seed in seeds:
+        histories = [ActionHistory(num_rounds) for _ in range(2)]
+        acts = [classes[seat](seat, seat_seed(seed, seat)).act for seat in range(2)]
+        views = [h.observation for h in histories]
+        rows.append((*acts, *views, *(h.extend for h in histories)))
+    for _ in range(num_rounds):
+        for act0, act1, view0, view1, extend0, extend1 in rows:
+            first, second = act0(view0), act1(view1)
+            extend0(first, second)
+            extend1(second, first)
+
+
+def isolated(referee: Referee, source: str, seeds: Sequence[int], num_rounds: int) -> None:
+    outcomes = referee.play(Lockstep(num_rounds, len(seeds)), [source, source], seeds=seeds, limits=LIMITS)
+    assert all(isinstance(outcome, MatchRecord) for outcome in outcomes)
+
+
+def test_start_to_first_action(core: int) -> None:
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    numpy_start = [sys.executable, "-c", "import numpy"]
+    with Referee(LIMITS, core=core) as referee:
+        idle = referee._running()
+        times: dict[str, list[float]] = {"python -c 'import numpy'": [], "fresh child": [], "pre-forked child": []}
+        for _ in range(12):
+            times["python -c 'import numpy'"].append(
+                seconds(lambda: subprocess.run(numpy_start, env=environment, check=True))
+            )
+            while idle._idle:
+                idle.kill(idle._idle.popleft())
+            times["fresh child"].append(seconds(lambda: isolated(referee, TRIVIAL, [1], 1)) / 2)
+            idle._settle()
+            for child in idle._idle:
+                assert child.pid
+            time.sleep(0.05)  # the idle children close their jails meanwhile
+            times["pre-forked child"].append(seconds(lambda: isolated(referee, TRIVIAL, [1], 1)) / 2)
+    numpy_s = min(times["python -c 'import numpy'"])
+    print(f"\nstart to first action, one program (aims: fresh <= 1/15, pre-forked <= 1/50)\n{'':28}{'ms':>8}{'1/':>7}")
+    for name, values in times.items():
+        print(f"{name:28}{min(values) * 1e3:8.2f}{numpy_s / min(values):7.0f}")
+    assert min(times["fresh child"]) < numpy_s / 5
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_isolated_pair_against_in_process_play(core: int, policy: str) -> None:
+    source = POLICIES[policy]
+    rounds = ROUNDS if policy != "12 experts" else 300
+    header = f"{'N':>4}{'in process':>12}{'isolated':>10}{'ratio':>7}{'all in':>9}{'sequential':>12}{'ratio':>7}"
+    print(f"\n{policy}: microseconds a move, pair on one core (aim: ratios >= 90 % at N >= 32 from 5 us on)\n{header}")
+    with Referee(LIMITS, core=core) as referee:
+        for count in (1, 8, 32, 64):
+            seeds = [match_seed(1, k) for k in range(count)]
+            plain, alone, all_in, start = [], [], [], []
+            for _ in range(4 if count < 32 else 3):
+                plain.append(seconds(lambda seeds=seeds: in_process(source, seeds, rounds)))
+                all_in.append(seconds(lambda seeds=seeds: isolated(referee, source, seeds, rounds)))
+                start.append(seconds(lambda seeds=seeds: isolated(referee, source, seeds, 1)))
+                alone.append(seconds(lambda seeds=seeds: [in_process(source, [seed], rounds) for seed in seeds]))
+            steady, scale = min(all_in) - min(start), 1e6 / (2 * count * rounds)
+            print(
+                f"{count:4}{min(plain) * scale:12.2f}{steady * scale:10.2f}{min(plain) / steady:7.0%}"
+                f"{min(all_in) * scale:9.2f}{min(alone) * scale:12.2f}{min(alone) / min(all_in):7.0%}"
+            )
+            assert steady > 0
+
+
+def _worker(core: int, go: object, done: object) -> None:
+    with Referee(LIMITS, core=core) as referee:
+        seeds = [match_seed(2, k) for k in range(32)]
+        isolated(referee, POLICIES["2 experts"], seeds, 10)
+        done.put(0.0)
+        while go.get():
+            done.put(seconds(lambda: [isolated(referee, POLICIES["2 experts"], seeds, ROUNDS) for _ in range(2)]))
+
+
+def test_two_workers_on_two_cores() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("needs two cores")
+    context = multiprocessing.get_context("spawn")
+    workers = []
+    for core in cores[:2]:
+        go, done = context.Queue(), context.Queue()
+        process = context.Process(target=_worker, args=(core, go, done))
+        process.start()
+        done.get()
+        workers.append((process, go, done))
+
+    def play(using: list[tuple]) -> float:
+        for _, go, _ in using:
+            go.put(True)
+        return max(done.get() for _, _, done in using)
+
+    one, two = [], []
+    for _ in range(4):
+        one.append(play(workers[:1]))
+        two.append(play(workers))
+    for process, go, _ in workers:
+        go.put(False)
+        process.join()
+    speedup = 2 * min(one) / min(two)
+    moves = 2 * 2 * 32 * ROUNDS
+    print(
+        f"\none worker {moves / min(one):,.0f} moves/s, two {2 * moves / min(two):,.0f}: {speedup:.2f} times (aim 1.9)"
+    )
+    assert speedup > 1.0
