@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RaySystemError
 
 from evolve.archive.redis import RedisStore
 from evolve.llm.core import LLMError
-from evolve.llm.providers import ProviderSettings, make_llm
+from evolve.llm.providers import make_llm
 from evolve.llm.recording import RecordedLLM
 from evolve.oracles.evolver import Evolver, Search
 from games.registry import make_game
@@ -27,8 +27,16 @@ from workers.pool import ATTEMPTS, P, PoolScorer, R, Work
 from workers.scorer import ScorerConfig, ScoringProcess
 from workers.settings import Experiment
 
-SECRET_VARIABLES = ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY")
-"""Keys travel to evolver actors as arguments, and to no other process."""
+PROVIDER_VARIABLES = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENAI_ORG_ID",
+    "OPENAI_PROJECT_ID",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "GOOGLE_GEMINI_BASE_URL",
+)
+"""Keys and addresses of providers travel to evolver actors as arguments, and to no other process."""
 
 _DEPTH = 2  # pieces of work under way per scorer: one played, one waiting, so that none idles between two
 _RESTARTS = 20
@@ -86,7 +94,7 @@ def disconnect() -> None:
 
 @contextmanager
 def _without_secrets() -> Iterator[Secrets]:
-    held = {name: os.environ.pop(name) for name in SECRET_VARIABLES if name in os.environ}
+    held = {name: os.environ.pop(name) for name in PROVIDER_VARIABLES if name in os.environ}
     try:
         yield Secrets(held)
     finally:
@@ -168,9 +176,7 @@ class EvolverActor:
         self._run_id = experiment.run_id
         self._game = make_game(experiment.game.name, **experiment.game.parameters)
         self._store = store
-        inner = make_llm(
-            experiment.llm.model, seed=experiment.seed, settings=ProviderSettings(timeout_s=experiment.llm.timeout_s)
-        )
+        inner = make_llm(experiment.llm.model, seed=experiment.seed, settings=experiment.llm.provider())
         self._llm = RecordedLLM(inner, self._store.completions, self._store.ledger(experiment.budget))
         self._scorer = PoolScorer(pool)
         self._evolver: Evolver | None = None

@@ -12,9 +12,9 @@ from typing import Any
 
 from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import stop_server
-from evolve.archive.store import Store
+from evolve.archive.store import Store, settle_stored
 from evolve.llm.core import LLM
-from evolve.llm.providers import ProviderSettings, make_llm
+from evolve.llm.providers import make_llm
 from evolve.llm.recording import RecordedLLM
 from evolve.llm.replay import export_completions
 from games.registry import make_game
@@ -60,9 +60,7 @@ def run_experiment(experiment: Experiment, llm: LLM, run: RunDirectory, telemetr
 
 def make_model(experiment: Experiment) -> LLM:
     """Raises ``UnknownModelError`` or ``MissingKeyError`` with one line."""
-    return make_llm(
-        experiment.llm.model, seed=experiment.seed, settings=ProviderSettings(timeout_s=experiment.llm.timeout_s)
-    )
+    return make_llm(experiment.llm.model, seed=experiment.seed, settings=experiment.llm.provider())
 
 
 @contextmanager
@@ -71,6 +69,10 @@ def open_run_store(experiment: Experiment, run: RunDirectory, telemetry: Telemet
     telemetry.live("starting the store")
     store = open_store(experiment.run_id, run.store)
     try:
+        ledger = store.ledger(experiment.budget)
+        # No worker of this run lives before its driver does: what a killed one had reserved is paid for or free.
+        for key in settle_stored(ledger, store.completions):
+            ledger.release(key)
         yield store
     finally:
         store.close()

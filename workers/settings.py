@@ -17,6 +17,7 @@ import tomli_w
 
 from evolve.archive.core import ArchiveSettings
 from evolve.llm.budget import Budget
+from evolve.llm.providers import ProviderSettings
 from evolve.meta_solvers import meta_solver
 from evolve.prompting import PromptSettings
 from games.registry import make_game, near_matches
@@ -80,13 +81,22 @@ class ArchiveKeys:
 
 @dataclass(frozen=True)
 class LLMSettings:
-    """``model`` is ``provider:model`` or ``offline``; ``in_flight`` is the number of proposals under way at a time."""
+    """``model`` is ``provider:model`` or ``offline``; ``in_flight`` is the number of proposals under way at a time.
+
+    The last four: see :class:`evolve.llm.providers.ProviderSettings`.
+    """
 
     model: str = "offline"
     temperature: float = 1.0
     max_output_tokens: int = 8192
     in_flight: int = 8
-    timeout_s: float = 120.0
+    timeout_s: float = ProviderSettings.timeout_s
+    max_attempts: int = ProviderSettings.max_attempts
+    backoff_s: float = ProviderSettings.backoff_s
+    openai_api: Literal["chat", "responses"] = ProviderSettings.openai_api
+
+    def provider(self) -> ProviderSettings:
+        return ProviderSettings(self.timeout_s, self.max_attempts, self.backoff_s, self.openai_api)
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,13 @@ class Proposer:
         )
         completion = await self._llm.complete(prompt)
         key = prompt.key(completion.model)
+        if completion.finish_reason in ("refusal", "empty"):
+            fault = Failed("edit", completion.finish_reason, f"the model gave no answer ({completion.finish_reason})")
+            return Proposal(Program(completion.text), fault, key)
         try:
             return Proposal(_read(directive, parent, completion.text), None, key)
-        except EditFaultError as fault:
-            return Proposal(Program(completion.text), Failed("edit", fault.fault, str(fault)), key)
+        except EditFaultError as error:
+            return Proposal(Program(completion.text), Failed("edit", error.fault, str(error)), key)
 
     async def _view(self) -> OpponentsView:
         """The opponents as prompts show them, described by the model once if the settings ask for it."""

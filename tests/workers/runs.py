@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolve.archive.core import ArchiveSettings
+from evolve.archive.core import Progress
 from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import stop_server
+from games.registry import make_game
 from workers.run_directory import RunDirectory
 
 SMALL = (
@@ -105,7 +106,14 @@ def committed(out: Path, task: str = "br-000") -> int:
     if not (out / "store" / "server.address").exists():
         return 0
     with attached(out) as store:
-        return store.archive(task, ArchiveSettings()).progress().committed
+        return progress(out, store, task).committed
+
+
+def progress(out: Path, store: RedisStore, task: str = "br-000") -> Progress:
+    """Of a task. Asked with the run's own settings: whoever opens an archive first fixes them."""
+    _, experiment = RunDirectory.open(out)
+    game = make_game(experiment.game.name, **experiment.game.parameters)
+    return store.archive(task, experiment.archive_settings(game.spec.return_range)).progress()
 
 
 def commits(store: RedisStore) -> dict[tuple[str, int], tuple[str, Any]]:

@@ -1,0 +1,115 @@
+"""Kills of the driver, a Ray worker and Redis at moments nobody chose: nothing is lost, nothing is done twice."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.workers.runs import (
+    attached,
+    commits,
+    committed,
+    completion_keys,
+    csro,
+    finished,
+    kill,
+    processes,
+    progress,
+    run_words,
+    started,
+    stop_store,
+    summary,
+    wait_until,
+)
+
+pytestmark = pytest.mark.slow
+
+PROPOSALS = 24
+
+
+@pytest.fixture(autouse=True)
+def no_server_left(tmp_path: Path) -> Iterator[None]:
+    """A killed driver leaves its store running for the resume; a failed test must not leave it for ever."""
+    yield
+    stop_store(tmp_path / "run")
+
+
+def _words(out: Path, *overrides: str) -> list[str]:
+    return run_words(out, f"archive.proposals={PROPOSALS}", "workers.scorers=1", *overrides)
+
+
+def _check(out: Path, known_commits: dict[tuple[str, int], object], known_completions: set[str]) -> None:
+    """Everything that was there at the kill is there at the end, once; and the budget counts each completion once."""
+    found = summary(out)
+    with attached(out) as store:
+        end = commits(store)
+        assert {key: end[key] for key in known_commits} == known_commits
+        assert completion_keys(store) >= known_completions
+        events = [e for e in store.events() if e["type"] == "commit"]
+        assert len(events) == len(end) == 2 * PROPOSALS
+        assert found["budget"]["llm_calls"] == len(completion_keys(store))
+    assert [entry["programs_scored"] for entry in found["iterations"]] == [PROPOSALS, PROPOSALS]
+
+
+@pytest.mark.parametrize("execution", ["local", "ray"])
+def test_the_driver_is_killed_and_resumed(tmp_path: Path, execution: str) -> None:
+    out = tmp_path / "run"
+    rng = random.Random(execution)
+    with started(*_words(out, f"execution={execution}")) as driver:
+        wait_until(lambda: committed(out) >= 1, "the first child")
+        time.sleep(rng.uniform(0.0, 3.0))
+        os.killpg(driver.pid, signal.SIGKILL)
+        driver.wait()
+    with attached(out) as store:
+        known, completions = commits(store), completion_keys(store)
+    assert known
+    finished(csro("run", "demo", "--resume", "--out", str(out)))
+    _check(out, known, completions)
+
+
+def test_a_ray_worker_is_killed(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with started(*_words(out, "execution=ray")) as driver:
+        for name, at_least in (("ray::Scorer", 2), ("ray::Evolver", 6)):
+            wait_until(lambda n=at_least: committed(out) >= n, f"{at_least} children")
+            victims = processes(name)
+            assert victims, f"no process {name}"
+            kill(random.Random(name).choice(victims))
+        _, said = driver.communicate(timeout=300)
+        assert driver.returncode == 0, said
+    _check(out, {}, set())
+
+
+def test_redis_is_killed(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with started(*_words(out, "execution=ray")) as driver:
+        wait_until(lambda: committed(out) >= 3, "3 children")
+        with attached(out) as store:
+            known, completions = commits(store), completion_keys(store)
+        kill(int((out / "store" / "server.pid").read_text()))
+        _, said = driver.communicate(timeout=300)
+        assert driver.returncode == 0, said
+    _check(out, known, completions)
+
+
+def test_ctrl_c_finishes_what_is_paid_for_and_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with started(*_words(out, "execution=local")) as driver:
+        wait_until(lambda: committed(out) >= 1, "the first child")
+        driver.send_signal(signal.SIGINT)
+        _, said = driver.communicate(timeout=120)
+    assert driver.returncode == 1
+    last = said.strip().splitlines()[-1]
+    assert last.startswith("csro: interrupted; nothing is lost, go on with: csro run demo --resume")
+    assert "Traceback" not in said
+    with attached(out) as store:
+        known, completions = commits(store), completion_keys(store)
+        at_stop = progress(out, store)
+        assert at_stop.committed == at_stop.handed_out, "a proposal in flight was dropped"
+        assert 0 < at_stop.committed < PROPOSALS
+    finished(csro("run", "demo", "--resume", "--out", str(out)))
+    _check(out, known, completions)
