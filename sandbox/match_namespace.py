@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from sandbox.program_errors import POLICY_FILE
+from sandbox.sharing import keeps_state_in_instances
 
 _REAL_IMPORT = builtins.__import__
 _RANDOM_FUNCTIONS = tuple(n for n in random.__all__ if hasattr(random.Random, n) and n[0].islower())
@@ -109,13 +110,39 @@ def compile_policy(source: str) -> bytes:
     return marshal.dumps(compile(source, POLICY_FILE, "exec", dont_inherit=True))
 
 
-def instantiate(code: bytes, player: int, seed: int) -> Callable[[Any], Any]:
-    """Runs the program for one match and returns what answers observations."""
+class ProgramCopies:
+    """Makes one player a match, each from its own copy of the program, or all from one where that is safe."""
+
+    def __init__(self, source: str) -> None:
+        """Raises whatever the compiler does."""
+        self._code = compile_policy(source)
+        try:
+            self._shared = keeps_state_in_instances(source)
+        except (RecursionError, MemoryError):
+            self._shared = False
+        self._namespace: dict[str, Any] | None = None
+
+    def player(self, player: int, seed: int) -> Callable[[Any], Any]:
+        """What answers one match's observations. Raises whatever the program does."""
+        if not self._shared:
+            return new_player(run_module(self._code, seed), player, seed)
+        if self._namespace is None:
+            self._namespace = run_module(self._code, 0)  # no seed is used: the analysis has seen to that
+        return new_player(self._namespace, player, seed)
+
+
+def run_module(code: bytes, seed: int) -> dict[str, Any]:
+    """A fresh copy of the program's module, with private random generators; returns its names."""
     module = types.ModuleType("policy")
     sys.modules["policy"] = module  # dataclasses and typing look the defining module up by name
     namespace = module.__dict__
     namespace["__builtins__"] = {**vars(builtins), "__import__": _importer(seed)}
     exec(marshal.loads(code), namespace)
+    return namespace
+
+
+def new_player(namespace: dict[str, Any], player: int, seed: int) -> Callable[[Any], Any]:
+    """What the module defines as a policy, ready for one match."""
     if "Policy" in namespace:
         act: Callable[[Any], Any] = namespace["Policy"](player, seed).act
         return act

@@ -23,7 +23,7 @@ from games.core import ActionHistory
 from sandbox import wire
 from sandbox.faults import FaultKind
 from sandbox.guards import Alarm, OutputMeter
-from sandbox.match_namespace import compile_policy, instantiate
+from sandbox.match_namespace import ProgramCopies
 from sandbox.moves import MoveError, read_move
 from sandbox.program_errors import (
     IllegalMoveError,
@@ -58,19 +58,19 @@ class PolicyHost:
         random.seed(self._request.seeds[0])
         np.random.seed(self._request.seeds[0])
         register_source(self._request.source)
-        code = b""
+        copies: ProgramCopies | None = None
 
         def compile_and_instantiate(results: list[int]) -> None:
-            nonlocal code
-            code = code or compile_policy(self._request.source)
+            nonlocal copies
+            copies = copies or ProgramCopies(self._request.source)
             self._acts += repeat(_unplayable, len(results) - len(self._acts))
             for seed in self._request.seeds[len(results) :]:
-                self._acts.append(instantiate(code, self._request.player, seed))
+                self._acts.append(copies.player(self._request.player, seed))
                 results.append(0)
 
         results = self._alarm.start(wire.SEQUENCE.pack(0))
         error = self._attempt(compile_and_instantiate, results)
-        if not code:
+        if copies is None:
             self._fail(results, error or RuntimeError("nothing was compiled"), compiling=True)
             results += [self._code.failed] * (self._count - len(results))
             error = None

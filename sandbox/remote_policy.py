@@ -97,7 +97,7 @@ class RemotePolicy:
         """Kills and reaps the child. Safe to call twice."""
         if (child := self._child) is not None:
             self._child = None
-            self._zygote.kill(child)
+            self._zygote.discard(child)
 
     # -- requests ------------------------------------------------------------------------------------------------
     def load(self, request: wire.LoadRequest) -> Answers:

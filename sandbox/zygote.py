@@ -32,7 +32,7 @@ REQUEST = struct.Struct("<c7xQQ")
 """Operation; pid, address-space bytes beyond the zygote's own or layer mask; whole cpu seconds or referee pid."""
 REPLY = struct.Struct("<qdQ")
 """Of a spawn: pid. Of a kill: wait status, cpu seconds, peak resident bytes. Of a cpu query: 0, cpu seconds."""
-SPAWN, CANARY, LAYERS, ALARM, KILL, CPU_TIME = b"S", b"P", b"L", b"A", b"K", b"C"
+SPAWN, CANARY, LAYERS, ALARM, KILL, DISCARD, CPU_TIME = b"S", b"P", b"L", b"A", b"K", b"D", b"C"
 EXIT_OUT_OF_MEMORY = 96
 
 # No file can be opened once the jail is closed, so this is all that programs can import.
@@ -184,6 +184,8 @@ class Zygote:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(first, signal.SIGALRM)
             elif operation == KILL:
+                self._control.sendall(self._kill(first))
+            elif operation == DISCARD:
                 self._kill(first)
             else:
                 self._control.sendall(REPLY.pack(0, _process_cpu_s(first), 0))
@@ -226,15 +228,15 @@ class Zygote:
         finally:
             os._exit(0)
 
-    def _kill(self, pid: int) -> None:
+    def _kill(self, pid: int) -> bytes:
+        """Kills and reaps a child; returns how it ended, as a reply."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         try:
             _, status, usage = os.wait4(pid, 0)
-            reply = REPLY.pack(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
         except ChildProcessError:
-            reply = REPLY.pack(-1, 0.0, 0)
-        self._control.sendall(reply)
+            return REPLY.pack(-1, 0.0, 0)
+        return REPLY.pack(status, usage.ru_utime + usage.ru_stime, usage.ru_maxrss << 10)
 
 
 def _process_cpu_s(pid: int) -> float:

@@ -62,7 +62,7 @@ class ChildQuota:
 
 
 class Child:
-    """A jailed process and the two pipes to it. Closed by :meth:`ZygoteClient.kill` alone."""
+    """A jailed process and the two pipes to it. Closed by :meth:`ZygoteClient.kill` or ``discard`` alone."""
 
     __slots__ = ("pid", "quota", "read_fd", "write_fd")
 
@@ -142,7 +142,7 @@ class ZygoteClient:
             child = self._idle.popleft()
             if child.quota.serves(quota):
                 break
-            self.kill(child)
+            self.discard(child)
         else:
             child = self._request(zygote.SPAWN, quota)
         self._settle()
@@ -152,7 +152,7 @@ class ZygoteClient:
     def prefork(self, quota: ChildQuota, count: int) -> None:
         """Has up to ``count`` idle children made ready, without waiting for them."""
         while self._idle and not self._idle[0].quota.serves(quota):
-            self.kill(self._idle.popleft())
+            self.discard(self._idle.popleft())
         for _ in range(count - len(self._idle)):
             self._idle.append(self._request(zygote.SPAWN, quota))
 
@@ -162,6 +162,12 @@ class ZygoteClient:
         child.close_pipes()
         self._send(zygote.KILL, child.pid)
         return Usage(*zygote.REPLY.unpack(self._receive(zygote.REPLY.size)))
+
+    def discard(self, child: Child) -> None:
+        """:meth:`kill` without waiting for it to be done: nobody asks how the child ended."""
+        self._settle()
+        child.close_pipes()
+        self._send(zygote.DISCARD, child.pid)
 
     def alarm(self, child: Child) -> None:
         """Sends SIGALRM: the soft deadline."""
