@@ -14,33 +14,12 @@ from collections.abc import Iterable
 from typing import TypeGuard
 
 _MODULES = frozenset(
-    [
-        "__future__",
-        "abc",
-        "bisect",
-        "cmath",
-        "collections",
-        "collections.abc",
-        "copy",
-        "dataclasses",
-        "enum",
-        "fractions",
-        "functools",
-        "heapq",
-        "itertools",
-        "json",
-        "math",
-        "numpy",
-        "numpy.linalg",
-        "numpy.random",
-        "operator",
-        "random",
-        "re",
-        "statistics",
-        "string",
-        "typing",
-    ]
-)
+    {
+        "__future__", "abc", "bisect", "cmath", "collections", "collections.abc", "copy", "dataclasses", "enum",
+        "fractions", "functools", "heapq", "itertools", "json", "math", "numpy", "numpy.linalg", "numpy.random",
+        "operator", "random", "re", "statistics", "string", "typing",
+    }
+)  # fmt: skip
 # Of modules with hidden state, what may be used; of the others, everything but _STATEFUL.
 _ONLY = {
     "random": frozenset({"Random"}),
@@ -51,41 +30,18 @@ _STATEFUL = frozenset(
     {"seterr", "seterrcall", "errstate", "setbufsize", "set_printoptions", "printoptions", "register"}
 )
 _BANNED_NAMES = frozenset(
-    [
-        "globals",
-        "locals",
-        "vars",
-        "setattr",
-        "delattr",
-        "getattr",
-        "exec",
-        "eval",
-        "compile",
-        "open",
-        "input",
-        "breakpoint",
-        "memoryview",
-    ]
-)
+    {
+        "breakpoint", "compile", "delattr", "eval", "exec", "getattr", "globals", "input", "locals", "memoryview",
+        "open", "setattr", "vars",
+    }
+)  # fmt: skip
 _PLAIN_DUNDERS = frozenset({"__init__", "__post_init__", "__name__"})
 _READING_FUNCTIONS = frozenset(
-    [
-        "len",
-        "sum",
-        "min",
-        "max",
-        "sorted",
-        "enumerate",
-        "zip",
-        "any",
-        "all",
-        "list",
-        "tuple",
-        "set",
-        "dict",
-        "frozenset",
-    ]
-)
+    {
+        "all", "any", "dict", "enumerate", "frozenset", "len", "list", "max", "min", "set", "sorted", "sum",
+        "tuple", "zip",
+    }
+)  # fmt: skip
 _READING_METHODS = frozenset({"get", "items", "keys", "values", "index", "count", "copy"})
 _CONSTANT_CALLS = frozenset({"frozenset", "tuple", "range", "len", "int", "float", "auto"})
 _DECORATORS = frozenset({"dataclass", "staticmethod", "property", "abstractmethod"})

@@ -17,6 +17,15 @@ class Policy:
 """
 
 
+DATACLASS = "from dataclasses import dataclass, field\n@dataclass\nclass M:\n    xs: list = field(default_factory=list)"
+CLOSURE = """total = 0
+        def inner(k):
+            nonlocal total
+            total += k
+        inner(1)
+        return total"""
+
+
 def policy(act: str = "return 0", head: str = "", rng: str = "random.Random(seed)") -> str:
     return f"import random, math\nimport numpy as np\n{head}\n{CLASS.format(act=act, rng=rng)}"
 
@@ -34,12 +43,8 @@ def policy(act: str = "return 0", head: str = "", rng: str = "random.Random(seed
         ),
         policy("return int(self.rng.integers(3))", rng="np.random.default_rng(seed)"),
         policy(head="from enum import IntEnum\nclass Throw(IntEnum):\n    ROCK = 0\n    PAPER = 1"),
-        policy(
-            head="from dataclasses import dataclass, field\n@dataclass\nclass M:\n    xs: list = field(default_factory=list)"
-        ),
-        policy(
-            "def inner(k):\n            nonlocal total\n            total += k\n        total = 0\n        inner(1)\n        return total"
-        ),
+        policy(head=DATACLASS),
+        policy(CLOSURE),
         "def policy(observation):\n    return [1 / 3] * 3\n",
         policy("self.rng.random(); self.rng.shuffle(self.seen); return self.rng.choice([0, 1, 2])"),
     ],

@@ -141,8 +141,11 @@ def test_a_killed_referee_leaves_no_process(cage: str) -> None:
 def test_a_killed_zygote_takes_its_children_along() -> None:
     with Referee(LIMITS) as referee:
         referee.play(GAME, [PROGRAMS["function"]] * 2, seeds=[1])
-        family = descendants(os.getpid())
-        os.kill(referee._running().pid, signal.SIGKILL)
+        referee._running()._settle()  # two idle children are there
+        zygote = referee._running().pid
+        family = {zygote} | descendants(zygote)
+        assert len(family) >= 3
+        os.kill(zygote, signal.SIGKILL)
         deadline = time.monotonic() + 20
         while any(map(alive, family)) and time.monotonic() < deadline:
             time.sleep(0.02)
