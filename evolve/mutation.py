@@ -39,6 +39,13 @@ class Edit:
     replace: tuple[str, ...]
 
 
+def new_program(answer: str) -> Program:
+    """The program that an answer holds, with sound EVOLVE-BLOCK markers or none. Raises :class:`EditFaultError`."""
+    code = extract_code(answer)
+    split_blocks(code)  # one whose markers are broken could not be changed later
+    return Program(code + "\n")
+
+
 def full_rewrite(parent: Program, answer: str) -> Program:
     """The child that a whole-program answer describes.
 

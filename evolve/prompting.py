@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -17,9 +17,11 @@ import jinja2
 
 from evolve.candidate import Candidate
 from evolve.llm.core import Prompt
+from evolve.mutation import BLOCK_START
 from evolve.program import Program
 from evolve.scoring import OpponentReturn, Scored
 from games.core import GameBrief
+from sandbox.limits import Limits
 
 OpponentInput = Literal["code", "description", "both", "none"]
 OpponentFilter = Literal["none", "top_k", "min_support"]
@@ -32,7 +34,7 @@ class PromptSettings:
 
     ``opponent_filter`` is one of the paper's three (CSRO section 2.4.1): all, the ``top_k`` heaviest, or those of
     weight at least ``min_support``. ``opponent_chars`` bounds the text about opponents. ``edit_share`` is the share of
-    proposals that ask for SEARCH/REPLACE edits instead of a full rewrite.
+    proposals that ask for SEARCH/REPLACE edits instead of a full rewrite. ``limits`` are those that programs run under.
     """
 
     opponent_input: OpponentInput = "code"
@@ -43,6 +45,7 @@ class PromptSettings:
     edit_share: float = 0.4
     temperature: float = 1.0
     max_output_tokens: int = 8192
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,12 @@ class _Row:
 
 
 def visible_opponents(weights: Mapping[str, float], settings: PromptSettings) -> list[str]:
-    """Ids of the opponents that pass the filter, heaviest first; those of weight zero never do."""
+    """Ids of the opponents that pass the filter, heaviest first; those of weight zero never do, the heaviest always."""
     ranked = sorted((i for i, w in weights.items() if w > 0), key=lambda i: (-weights[i], i))
     if settings.opponent_filter == "top_k":
         return ranked[: settings.top_k]
     if settings.opponent_filter == "min_support":
-        return [i for i in ranked if weights[i] >= settings.min_support]
+        return [i for i in ranked if weights[i] >= settings.min_support] or ranked[:1]
     return ranked
 
 
@@ -88,7 +91,8 @@ def view_opponents(
     settings: PromptSettings,
     descriptions: Mapping[str, str],
 ) -> OpponentsView:
-    """The opponents as the prompt shows them, within ``settings.opponent_chars`` characters."""
+    """The opponents as the prompt shows them, in at most ``settings.opponent_chars`` characters of what is theirs:
+    the first that does not fit is left out, with all that are lighter."""
     support = [i for i, w in weights.items() if w > 0]
     if settings.opponent_input == "none":
         return OpponentsView(())
@@ -107,7 +111,8 @@ def view_opponents(
             break
         shown.append(view)
     hidden = len(support) - len(shown)
-    reason = "the prompt's length limit" if len(shown) < len(passed) else "lighter than those shown"
+    too_long, too_light = len(shown) < len(passed), len(passed) < len(support)
+    reason = " or ".join(["too long for this prompt"] * too_long + ["lighter than those shown"] * too_light)
     return OpponentsView(tuple(shown), hidden, max(0.0, sum(weights[i] for i in support) - _total(shown)), reason)
 
 
@@ -120,15 +125,23 @@ def proposal_prompt(
     weights: Mapping[str, float],
     parent: Candidate | None = None,
     inspirations: Sequence[Candidate] = (),
+    rejected: Candidate | None = None,
     sample: str = "",
 ) -> Prompt:
-    """The request for one child. ``sample`` names the proposal, so that equal texts are recorded apart."""
+    """The request for one child: a change of ``parent``, or a new program where there is none.
+
+    ``rejected`` is an attempt that failed or scored no better. ``sample`` names the proposal, so that equal texts are
+    recorded apart."""
     scored = parent is not None and isinstance(parent.evaluation, Scored)
     user = _render(
         "propose.txt",
         brief=brief,
+        limits=settings.limits,
         opponents=opponents,
         directive=directive,
+        marked=parent is not None and BLOCK_START in parent.program.source,
+        rejected=rejected,
+        rejected_scored=rejected is not None and isinstance(rejected.evaluation, Scored),
         parent=parent,
         parent_scored=scored,
         parent_rows=_rows(parent, weights),

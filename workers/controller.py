@@ -12,10 +12,12 @@ from typing import Any, cast
 
 from evolve.archive.store import Store
 from evolve.llm.budget import Budget, Ledger, Usage
+from evolve.llm.core import LLM
 from evolve.meta_solvers import MetaStrategy, meta_solver
-from evolve.oracles.alpha_evolve import AlphaEvolve
+from evolve.oracles.archive_search import Fleet, OracleSetup
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.evolver import Search
+from evolve.oracles.registry import make_oracle
 from evolve.population_metrics import PopulationMetrics
 from evolve.psro import IterationRecord, Psro, PsroConfig, PsroState
 from evolve.scoring import Scored, ScoringTask
@@ -23,7 +25,6 @@ from games.core import Game
 from games.registry import make_game
 from games.seeds import match_seed
 from workers.evaluation import metrics_of, play_population
-from workers.fleet import DrainableFleet
 from workers.pool import PoolScorer, ScorerPool
 from workers.scorer import Player
 from workers.settings import Experiment
@@ -58,16 +59,24 @@ class _Current:
 
 
 class Controller:
-    """One run (or replay), given its store, its scoring processes and its fleet."""
+    """One run (or replay), given its store, its scoring processes, its evolvers and the driver's own model."""
 
     def __init__(
-        self, experiment: Experiment, store: Store, pool: ScorerPool, fleet: DrainableFleet, telemetry: Telemetry
+        self,
+        experiment: Experiment,
+        store: Store,
+        pool: ScorerPool,
+        fleet: Fleet,
+        llm: LLM,
+        telemetry: Telemetry,
     ) -> None:
         self._experiment = experiment
         self._game: Game = make_game(experiment.game.name, **experiment.game.parameters)
         self._store = store
         self._pool = pool
-        self._fleet = fleet
+        self._evolvers = fleet
+        self._fleet: Fleet | None = None
+        self._llm = llm
         self._telemetry = telemetry
         self._ledger: Ledger = store.ledger(experiment.budget)
         self._archive_settings = experiment.archive_settings(self._game.spec.return_range)
@@ -94,10 +103,9 @@ class Controller:
     async def _run(self, ticker: asyncio.Task[None]) -> Outcome:
         experiment = self._experiment
         scorer = PoolScorer(self._pool)
-        oracle = AlphaEvolve(self._store, self, scorer, self._archive_settings, experiment.prompts())
         psro = Psro(
             self._game,
-            oracle,
+            make_oracle(experiment.oracle.kind, self._setup(scorer)),
             scorer,
             meta_solver(experiment.psro.meta_solver),
             self._store,
@@ -121,15 +129,29 @@ class Controller:
     def _responses_wanted(self, state: PsroState) -> int:
         return self._experiment.psro.iterations * len(state.pools)
 
-    # -- the fleet, as the oracle sees it ----------------------------------------------------------------------
+    # -- the oracle and its fleet ------------------------------------------------------------------------------
 
-    async def evolve(self, search: Search) -> None:
+    def _setup(self, scorer: PoolScorer) -> OracleSetup:
+        return OracleSetup(
+            game=self._game,
+            store=self._store,
+            scorer=scorer,
+            llm=self._llm,
+            in_flight=self._experiment.llm.in_flight,
+            fleet=self._evolvers,
+            supervise=self._supervise,
+            archive=self._archive_settings,
+            prompts=self._experiment.prompts(),
+        )
+
+    async def _supervise(self, fleet: Fleet, search: Search) -> None:
         """Runs the fleet; a search that was cut short by a signal is not promoted from."""
+        self._fleet = fleet
         self._wall.check(self._drain)
-        await self._fleet.evolve(search)
+        finished = await fleet.evolve(search)
         if self._interrupted:
             raise RunInterruptedError
-        if not self._store.archive(search.task.task_id, search.archive).progress().done:
+        if not finished:
             self._cut_short = "the rest of the budget does not pay for another call"
 
     # -- PSRO's observer ---------------------------------------------------------------------------------------
@@ -260,7 +282,8 @@ class Controller:
         return exhausted(self._ledger.spent(), self._experiment.budget) or self._wall.exhausted() or self._cut_short
 
     def _drain(self) -> None:
-        self._draining = asyncio.ensure_future(self._fleet.drain())
+        if self._fleet is not None:
+            self._draining = asyncio.ensure_future(self._fleet.drain())
 
     def _handle_signals(self, stack: ExitStack, main: asyncio.Task[Any]) -> None:
         loop = asyncio.get_running_loop()

@@ -6,7 +6,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from evolve.archive.core import Ticket
 from evolve.archive.store import Store
@@ -15,16 +14,6 @@ from evolve.llm.core import LLM
 from evolve.oracles.evolver import Evolver, Search
 from evolve.scoring import Scorer
 from games.core import Game
-
-
-class DrainableFleet(Protocol):
-    """A fleet (see ``evolve.oracles.alpha_evolve``) that can be asked to stop claiming work."""
-
-    async def evolve(self, search: Search) -> None: ...
-
-    async def drain(self) -> None:
-        """Proposals in flight are finished and committed; :meth:`evolve` then returns."""
-        ...
 
 
 class LocalFleet:
@@ -38,11 +27,12 @@ class LocalFleet:
         self._in_flight = in_flight
         self._evolver: Evolver | None = None
 
-    async def evolve(self, search: Search) -> None:
+    async def evolve(self, search: Search) -> bool:
         name = f"local-{uuid.uuid4().hex[:8]}"
         self._evolver = Evolver(name, search, self._game, self._store, self._llm, self._scorer)
         try:
             await self._evolver.work(self._in_flight)
+            return self._evolver.archive.progress().done
         finally:
             self._evolver = None
 
@@ -66,7 +56,7 @@ class ReplayFleet:
         self._scorer = scorer
         self._orders = orders
 
-    async def evolve(self, search: Search) -> None:
+    async def evolve(self, search: Search) -> bool:
         evolver = Evolver("replay", search, self._game, self._store, self._llm, self._scorer)
         tickets: dict[int, Ticket] = {}
         developing: dict[int, asyncio.Task[Candidate]] = {}
@@ -81,6 +71,7 @@ class ReplayFleet:
                     developing[index] = asyncio.create_task(evolver.develop(ticket, parents))
                 else:
                     evolver.commit(tickets[index], await developing.pop(index))
+            return evolver.archive.progress().done
         finally:
             for task in developing.values():
                 task.cancel()

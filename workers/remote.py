@@ -198,23 +198,29 @@ class EvolverActor:
 
 
 class RayFleet:
-    """Evolver actors that share the run's store, budget and scorers."""
+    """Evolver actors that share the run's store, budget and scorers; started when a search first asks for them."""
 
     def __init__(self, experiment: Experiment, store: RedisStore, pool: RayPool, secrets: Secrets) -> None:
-        count = experiment.workers.evolvers
-        self._slots = -(-experiment.llm.in_flight // count)
+        self._store = store
+        self._arguments = (experiment, store, pool, secrets)
+        self._count = experiment.workers.evolvers
+        self._run_id = experiment.run_id
+        self._slots = -(-experiment.llm.in_flight // self._count)
+        self._actors: list[Any] = []
+
+    def _start(self) -> list[Any]:
         actor = ray.remote(
             num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=max(8, self._slots), max_pending_calls=-1
         )(EvolverActor)
-        self._actors = [
-            actor.options(name=f"{experiment.run_id}/evolver-{i}-{uuid.uuid4().hex[:6]}").remote(
-                i, experiment, store, pool, secrets
-            )
-            for i in range(count)
+        return [
+            actor.options(name=f"{self._run_id}/evolver-{i}-{uuid.uuid4().hex[:6]}").remote(i, *self._arguments)
+            for i in range(self._count)
         ]
 
-    async def evolve(self, search: Search) -> None:
+    async def evolve(self, search: Search) -> bool:
+        self._actors = self._actors or self._start()
         await asyncio.gather(*(self._keep_evolving(actor, search) for actor in self._actors))
+        return self._store.archive(search.task.task_id, search.archive).progress().done
 
     async def _keep_evolving(self, actor: Any, search: Search) -> None:
         for _ in range(_RESTARTS):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from typing import Any
 from evolve.archive.redis import RedisStore
 from evolve.archive.server import ensure_server, stop_server
 from evolve.llm.budget import Budget
-from evolve.llm.replay import ReplayLLM, load_completions
+from evolve.llm.core import BudgetExhaustedError, Completion, Prompt
+from evolve.llm.replay import ReplayLLM, ReplayMissError, load_completions
 from games.registry import make_game
 from workers.controller import Controller, Outcome
 from workers.fleet import ReplayFleet
@@ -48,13 +49,33 @@ def replay(run: RunDirectory, experiment: Experiment, telemetry: Telemetry) -> s
         pool = LocalPool(ScorerConfig(again.game, again.sandbox), default_size(again.workers.scorers))
         try:
             fleet = ReplayFleet(game, store, llm, PoolScorer(pool), orders)
-            outcome = asyncio.run(Controller(again, store, pool, fleet, telemetry).run())
+            driver = _CommittedOnly(llm, {f"{e['task']}/{e['proposal']}" for e in events if e["type"] == "commit"})
+            outcome = asyncio.run(Controller(again, store, pool, fleet, driver, telemetry).run())
             repeated = _plain(store.events())
         finally:
             pool.close()
             store.close()
             stop_server(Path(directory))
     return first_difference(events, repeated) or _summary_difference(summary, outcome)
+
+
+class _CommittedOnly:
+    """For oracles that ask from the driver: the budget ends where the run's own did, at what was never committed."""
+
+    def __init__(self, llm: ReplayLLM, samples: Set[str]) -> None:
+        self.model = llm.model
+        self._llm = llm
+        self._samples = samples
+
+    async def complete(self, prompt: Prompt) -> Completion:
+        if prompt.sample and prompt.sample not in self._samples:
+            raise BudgetExhaustedError(f"the run committed no proposal {prompt.sample}")
+        try:
+            return await self._llm.complete(prompt)
+        except ReplayMissError as error:
+            if prompt.sample:
+                raise
+            raise BudgetExhaustedError(str(error)) from error  # a description the run could not pay for
 
 
 def _iterations(summary: Mapping[str, Any]) -> int:

@@ -17,11 +17,12 @@ from evolve.llm.core import LLM
 from evolve.llm.providers import make_llm
 from evolve.llm.recording import RecordedLLM
 from evolve.llm.replay import export_completions
+from evolve.oracles.archive_search import Fleet
 from games.registry import make_game
 from sandbox.isolation import IsolationReport
 from workers.commands.common import check_isolation
 from workers.controller import Controller, Outcome
-from workers.fleet import DrainableFleet, LocalFleet
+from workers.fleet import LocalFleet
 from workers.pool import LocalPool, PoolScorer, ScorerPool, default_size
 from workers.report import render_report
 from workers.run_directory import RunDirectory
@@ -34,10 +35,11 @@ _PACKAGES = ("csro", "google-genai", "numpy", "open_spiel", "openai", "ray", "re
 
 @dataclass(frozen=True)
 class Workforce:
-    """Scoring processes and evolvers of one run."""
+    """Scoring processes and evolvers of one run, and the model as the driver itself asks it."""
 
     pool: ScorerPool
-    fleet: DrainableFleet
+    fleet: Fleet
+    llm: LLM
 
 
 def run_experiment(experiment: Experiment, llm: LLM, run: RunDirectory, telemetry: Telemetry) -> dict[str, Any]:
@@ -49,7 +51,7 @@ def run_experiment(experiment: Experiment, llm: LLM, run: RunDirectory, telemetr
     isolation = check_isolation(experiment, telemetry)
     with open_run_store(experiment, run, telemetry) as store:
         with workforce(experiment, store, llm, telemetry) as workers:
-            controller = Controller(experiment, store, workers.pool, workers.fleet, telemetry)
+            controller = Controller(experiment, store, workers.pool, workers.fleet, workers.llm, telemetry)
             outcome = asyncio.run(controller.run())
         telemetry.live("writing the run directory")
         summary = summarise(experiment, outcome, isolation)
@@ -85,12 +87,13 @@ def workforce(experiment: Experiment, store: RedisStore, llm: LLM, telemetry: Te
     """Scorers and evolvers in this machine's processes, or as Ray actors."""
     config = ScorerConfig(experiment.game, experiment.sandbox)
     size = default_size(experiment.workers.scorers)
+    recorded = RecordedLLM(llm, store.completions, store.ledger(experiment.budget))
     if experiment.execution == "local":
         pool = LocalPool(config, size)
         game = make_game(experiment.game.name, **experiment.game.parameters)
-        recorded = RecordedLLM(llm, store.completions, store.ledger(experiment.budget))
+        fleet = LocalFleet(game, store, recorded, PoolScorer(pool), experiment.llm.in_flight)
         try:
-            yield Workforce(pool, LocalFleet(game, store, recorded, PoolScorer(pool), experiment.llm.in_flight))
+            yield Workforce(pool, fleet, recorded)
         finally:
             pool.close()
         return
@@ -100,9 +103,9 @@ def workforce(experiment: Experiment, store: RedisStore, llm: LLM, telemetry: Te
     secrets = remote.connect(size)
     try:
         ray_pool = remote.RayPool.start(config, min(size, remote.cluster_cpus()), experiment.run_id)
-        fleet = remote.RayFleet(experiment, store, ray_pool, secrets)
-        yield Workforce(ray_pool, fleet)
-        fleet.close()
+        evolvers = remote.RayFleet(experiment, store, ray_pool, secrets)
+        yield Workforce(ray_pool, evolvers, recorded)
+        evolvers.close()
         ray_pool.close()
     finally:
         remote.disconnect()

@@ -19,6 +19,8 @@ from evolve.archive.core import ArchiveSettings
 from evolve.llm.budget import Budget
 from evolve.llm.providers import ProviderSettings
 from evolve.meta_solvers import meta_solver
+from evolve.oracles.archive_search import Effort
+from evolve.oracles.registry import archive_shape, oracle_kinds
 from evolve.prompting import PromptSettings
 from games.registry import make_game, near_matches
 from sandbox.limits import Limits
@@ -50,9 +52,14 @@ class PsroSettings:
 
 @dataclass(frozen=True)
 class OracleSettings:
-    """``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion."""
+    """``kind`` is an oracle's name (see ``evolve.oracles.registry``); how many proposals it makes is in ``samples``
+    (best_of_n), ``refinements`` (linear_refinement) or ``archive.proposals`` (alpha_evolve).
 
-    kind: Literal["alpha_evolve"] = "alpha_evolve"
+    ``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion."""
+
+    kind: str = "alpha_evolve"
+    samples: int = Effort.samples
+    refinements: int = Effort.refinements
     matches: int = 4
     fresh_matches: int = 16
     opponent_input: Literal["code", "description", "both", "none"] = "code"
@@ -142,11 +149,14 @@ class Experiment:
             edit_share=self.oracle.edit_share,
             temperature=self.llm.temperature,
             max_output_tokens=self.llm.max_output_tokens,
+            limits=self.sandbox,
         )
 
     def archive_settings(self, return_range: tuple[float, float]) -> ArchiveSettings:
+        """Of the run's archives, as its oracle shapes them."""
         low, high = return_range
-        return ArchiveSettings(**dataclasses.asdict(self.archive), return_scale=high - low)
+        settings = ArchiveSettings(**dataclasses.asdict(self.archive), return_scale=high - low)
+        return archive_shape(self.oracle.kind, settings, Effort(self.oracle.samples, self.oracle.refinements))
 
     def to_toml(self) -> str:
         """The resolved experiment: every key with its value, in the form that :func:`load_experiment` reads."""
@@ -181,6 +191,9 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
         meta_solver(experiment.psro.meta_solver)
     except ValueError as error:
         raise SettingsError(f"psro.meta_solver: {error}") from None
+    kind, kinds = experiment.oracle.kind, oracle_kinds()
+    if kind not in kinds:
+        raise SettingsError(f"oracle.kind={kind!r}: there is no such oracle{near_matches(kind, kinds)}")
     return dataclasses.replace(experiment, game=GameSettings(name, parameters))
 
 

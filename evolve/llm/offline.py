@@ -1,8 +1,9 @@
 """``offline``: genetic programming behind the protocol of a language model. It needs no key and no network.
 
 It is told what any model is told, the text of the prompt, and nothing else: it takes the program under the heading
-``# Current program`` (or else the first program it finds), mutates it, and crosses it with the other programs shown. It
-knows Python's syntax and scopes; it knows no game and no strategy.
+``# Current program`` (or ``# Example program``, or else the first it finds), mutates it, and crosses it with the other
+programs shown. Asked for a description, it lists what the program's syntax shows. It knows Python's syntax and
+scopes; it knows no game and no strategy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evolve.llm.core import LLM, Completion, Prompt
+from evolve.llm.genetic.description import describe
 from evolve.llm.genetic.source import Source
 from evolve.llm.genetic.variation import parse, vary
 from evolve.llm.providers import ProviderSettings, UnknownModelError
@@ -28,11 +30,14 @@ _EDIT_MARK = "<<<<<<< SEARCH"
 
 @dataclass(frozen=True)
 class Reading:
-    """What the proposer finds in a prompt: the program to change, other programs, and the form of answer asked for."""
+    """What the proposer finds in a prompt: the program to change, other programs, and the form of answer asked for.
+
+    ``described`` is the program that the prompt wants described, if that is what it wants."""
 
     program: Source | None
     others: tuple[Source, ...]
     wants_edits: bool
+    described: str | None = None
 
 
 def read_prompt(text: str) -> Reading:
@@ -52,10 +57,12 @@ def read_prompt(text: str) -> Reading:
         else:
             outside.append(line)
             heading = line[2:].strip() if line.startswith("# ") else heading
-    current = [source for title, source in fences if title == "Current program"]
-    texts = dict.fromkeys([*current[-1:], *(source for _, source in fences)])  # no text twice
+    under = dict(fences)
+    first = [under[title] for title in ("Current program", "Example program") if title in under]
+    texts = dict.fromkeys([*first, *(source for _, source in fences)])  # no text twice
     programs = [program for program in map(parse, texts) if program is not None]
-    return Reading(programs[0] if programs else None, tuple(programs[1:]), _EDIT_MARK in "\n".join(outside))
+    wants_edits = _EDIT_MARK in "\n".join(outside)
+    return Reading(programs[0] if programs else None, tuple(programs[1:]), wants_edits, under.get("Program (data)"))
 
 
 class OfflineLLM:
@@ -77,6 +84,8 @@ class OfflineLLM:
 
     def _answer(self, prompt: Prompt) -> str:
         reading = read_prompt(prompt.user)
+        if reading.described is not None:
+            return describe(reading.described)
         if reading.program is None:
             return "The prompt shows no program that parses, and the offline proposer can only vary programs."
         child = vary(reading.program, reading.others, self._generator(prompt))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from evolve.candidate import Candidate
 from evolve.llm.core import LLM
-from evolve.mutation import EditFaultError, apply_edits, extract_code, full_rewrite
+from evolve.mutation import EditFaultError, apply_edits, full_rewrite, new_program
 from evolve.program import Program
 from evolve.prompting import (
     Directive,
@@ -43,9 +43,16 @@ class Proposer:
         self._opponents: asyncio.Task[OpponentsView] | None = None
 
     async def propose(
-        self, directive: Directive, parent: Candidate | None, inspirations: Sequence[Candidate], sample: str
+        self,
+        directive: Directive,
+        parent: Candidate | None,
+        inspirations: Sequence[Candidate],
+        sample: str,
+        rejected: Candidate | None = None,
     ) -> Proposal:
-        """``sample`` names the proposal within its run. Raises what the model's ``complete`` raises."""
+        """``sample`` names the proposal within its run; ``rejected`` is an attempt before it that was not kept.
+
+        Raises what the model's ``complete`` raises."""
         prompt = proposal_prompt(
             self._game.brief,
             await self._view(),
@@ -54,6 +61,7 @@ class Proposer:
             weights=self._scoring.weights,
             parent=parent,
             inspirations=inspirations,
+            rejected=rejected,
             sample=sample,
         )
         completion = await self._llm.complete(prompt)
@@ -84,7 +92,7 @@ class Proposer:
 
 def _read(directive: Directive, parent: Candidate | None, answer: str) -> Program:
     if parent is None:
-        return Program(extract_code(answer) + "\n")
+        return new_program(answer)
     if directive == "edit":
         return apply_edits(parent.program, answer)
     return full_rewrite(parent.program, answer)

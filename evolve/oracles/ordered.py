@@ -1,0 +1,72 @@
+"""Proposals made in the driver, in a fixed order: the same requests again after a kill, and in a replay.
+
+Every step is a function of what came before it, so a search that starts again asks for the completions that are
+recorded already, and commits only what no earlier start committed.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from evolve.archive.core import Ticket
+from evolve.archive.store import Store
+from evolve.candidate import Candidate
+from evolve.oracles.archive_search import OracleSetup
+from evolve.oracles.evolver import Search, commit_event
+from evolve.oracles.proposer import Proposer
+from evolve.prompting import Directive
+from evolve.scoring import Evaluation
+
+
+class OrderedSearch:
+    """The proposals of one search that one driver makes alone."""
+
+    def __init__(self, setup: OracleSetup, search: Search) -> None:
+        self._task = search.task
+        self._store = setup.store
+        self._scorer = setup.scorer
+        self._archive = setup.store.archive(search.task.task_id, search.archive)
+        self._proposer = Proposer(setup.game, setup.llm, search.task.scoring, search.prompts)
+        self._tickets = self._claim_open(_count_start(setup.store, search.task.task_id) * search.archive.lease_s * 2)
+
+    def _claim_open(self, now_s: float) -> dict[int, Ticket]:
+        """Tickets of all proposals not committed. The clock counts starts: a lease of an earlier start has ended."""
+        tickets: dict[int, Ticket] = {}
+        while (ticket := self._archive.claim("driver", now_s)) is not None:
+            tickets[ticket.index] = ticket
+        return tickets
+
+    @property
+    def open(self) -> list[int]:
+        """Proposals that are not committed, in their order."""
+        return sorted(self._tickets)
+
+    async def develop(
+        self, index: int, directive: Directive, parent: Candidate | None = None, rejected: Candidate | None = None
+    ) -> Candidate:
+        """Child number ``index``, scored; ``rejected`` is the attempt before it if that was not kept.
+
+        Raises what the model's ``complete`` raises."""
+        sample = f"{self._task.task_id}/{index}"
+        proposal = await self._proposer.propose(directive, parent, (), sample, rejected)
+        evaluation: Evaluation | None = proposal.fault
+        if evaluation is None:
+            known = self._archive.candidate(proposal.program.id)
+            evaluation = known.evaluation if known else await self._scorer.score(proposal.program, self._task.scoring)
+        parents = (parent.program.id,) if parent else ()
+        return Candidate(proposal.program, evaluation, parents, directive, proposal.request_key)
+
+    def commit(self, index: int, child: Candidate) -> None:
+        """Hands child ``index`` in and logs it, unless an earlier start did."""
+        ticket = self._tickets.pop(index, None)
+        if ticket is None:
+            return
+        outcome = self._archive.commit(ticket, child, [0.0])
+        self._store.log(commit_event(self._task.task_id, ticket, child, outcome))
+
+
+def _count_start(store: Store, task_id: str) -> int:
+    name = f"starts:{task_id}"
+    before = cast(int, (store.load(name) or {"starts": 0})["starts"])
+    store.save(name, {"starts": before + 1})
+    return before + 1
