@@ -40,6 +40,7 @@ The two lists are long at the end of a match: update a summary from their last e
 them whole at each call, and do not change them."""
 
 _SEED_PROGRAM = '''\
+# EVOLVE-BLOCK-START
 import random
 
 
@@ -48,15 +49,12 @@ class Policy:
 
     def __init__(self, player, seed):
         self.rng = random.Random(seed)
-        # EVOLVE-BLOCK-START
         self.counts = {}
         self.context = 0
-        # EVOLVE-BLOCK-END
 
     def act(self, observation):
         mine = observation["my_actions"]
         theirs = observation["opponent_actions"]
-        # EVOLVE-BLOCK-START
         if len(theirs) < 1:
             return self.rng.randrange(3)
         seen = self.counts.setdefault(self.context, [0, 0, 0])
@@ -65,7 +63,7 @@ class Policy:
         seen = self.counts.setdefault(self.context, [0, 0, 0])
         predicted = seen.index(max(seen))
         return (predicted + 1) % 3
-        # EVOLVE-BLOCK-END
+# EVOLVE-BLOCK-END
 '''
 
 _SMOKE_MINE = (0, 2, 1, 1, 0, 2, 2)

@@ -15,7 +15,7 @@ from evolve.oracles.core import BestResponse, BestResponseTask
 from evolve.scoring import Scored, Scorer
 from games.seeds import match_seed
 
-FINALISTS = 8
+FINALISTS = 6
 
 
 async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: Scorer) -> BestResponse | None:
