@@ -1,0 +1,1 @@
+"""Runs untrusted programs. :mod:`sandbox.referee` is the way in; this package imports nothing of itself."""

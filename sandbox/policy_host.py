@@ -164,8 +164,8 @@ class PolicyHost:
         while True:
             if error is not None:
                 self._fail(results, error)
-            if len(results) == self._count:
-                return
+            if len(results) >= self._count:
+                return  # longer only if the program tampers with the list; the referee will not accept it
             error = self._attempt(answer, results)
 
     def _attempt(self, work: Callable[[list[int]], None], results: list[int]) -> BaseException | None:
@@ -204,7 +204,7 @@ class PolicyHost:
         self._failures.append(wire.SlotFailure(slot, kind.value, describe(error), format_traceback(error)))
         if slot < len(self._acts):
             self._acts[slot] = _unplayable  # the instance may hold what filled the memory, and so may the frames
-        error.__traceback__ = None
+        BaseException.with_traceback(error, None)
         if kind is FaultKind.MEMORY:
             gc.collect()
         results.append(self._code.failed)

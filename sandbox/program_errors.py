@@ -66,8 +66,8 @@ def describe(error: BaseException) -> str:
     name = "exception"
     try:
         name = type.__dict__["__name__"].__get__(type(error))
-        if type(error) is SyntaxError:
-            return f"SyntaxError: line {error.lineno}: {error.msg}"
+        if isinstance(error, SyntaxError) and type(error.lineno) is int and type(error.msg) is str:
+            return f"{name}: line {error.lineno}: {error.msg}"
         if issubclass(type(error), MoveTimeoutError | OutputFloodError | IllegalMoveError):
             return str(error)
         text = str(error)

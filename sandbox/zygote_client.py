@@ -36,6 +36,8 @@ _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
 }
 
+_INHERITED = ("LD_LIBRARY_PATH",)  # some Pythons do not start without it
+
 
 class ZygoteLost(SandboxError):  # noqa: N818  a state, told to the operator as a SandboxError
     """The zygote died or stopped answering; a new one may do."""
@@ -263,7 +265,7 @@ def _start(control_fd: int, core: int | None) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
-            env=_ENVIRONMENT,
+            env={**_ENVIRONMENT, **{name: os.environ[name] for name in _INHERITED if name in os.environ}},
             pass_fds=(control_fd,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

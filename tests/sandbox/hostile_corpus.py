@@ -253,6 +253,40 @@ faulty(
     big_power="return (10 ** 10 ** 8) % 3",
     regular_expression="import re\nre.match('(a+)+$', 'a' * 60 + 'b')",
     membership="return 0 if -1 in range(10**30).__iter__() else 1",
+    collector_callback="""
+        import gc
+        def spin(*_):
+            while True: pass
+        gc.callbacks.append(spin)
+        gc.collect()
+        return 0
+    """,
+    finalizer="""
+        import weakref
+        class Thing: pass
+        def spin():
+            while True: pass
+        thing = Thing()
+        weakref.finalize(thing, spin)
+        del thing
+        return 0
+    """,
+    endless_notes="""
+        class Endless(list):
+            def __iter__(self):
+                while True: yield 'x'
+        e = ValueError('x')
+        e.__notes__ = Endless()
+        raise e
+    """,
+    profile_function="""
+        import sys
+        def spin(*_):
+            while True: pass
+        sys.setprofile(spin)
+        return 0
+    """,
+    steals_its_question="return open(0, 'rb', closefd=False).read(1)[0]",
     numpy_call="import numpy as np\na = np.ones((1500, 1500))\nfor _ in range(10**6): a = a @ a * 1e-3\nreturn 0",
     swallows_timeouts="""
         while True:
@@ -376,6 +410,18 @@ faulty(
         class Evil(Exception, metaclass=Meta): pass
         raise Evil
     """,
+    lying_traceback="""
+        class Liar(Exception):
+            __traceback__ = property(lambda self: self)
+        raise Liar
+    """,
+    evil_equality="""
+        class Evil(Exception):
+            def __eq__(self, other): raise SystemExit
+            def __hash__(self): raise SystemExit
+        raise Evil
+    """,
+    huge_notes="e = ValueError('x'); e.__notes__ = ['n' * 10**6] * 5\nraise e",
     huge_message="raise ValueError('\\ud800' * 10**6 + chr(0))",
     no_policy="#module\nx = 1",
     policy_is_not_callable="#module\npolicy = 3",
@@ -452,6 +498,22 @@ faulty(
     """,
     answers_twice="import os\nos.write(1, (observation['round'] + 1).to_bytes(4, 'little') + bytes([0, 0]))\nreturn 0",
     forged_ready="#module\nimport os\nos.write(1, bytes(6))\ndef policy(observation): return 0",
+    extra_results="""
+        import sys
+        sys._getframe(1).f_locals['results'].extend([1] * 5)
+        return 0
+    """,
+    odd_results="""
+        import sys
+        sys._getframe(1).f_locals['results'].append('x')
+        return 0
+    """,
+    answers_ahead="""
+        import os
+        for k in range(12): os.write(1, k.to_bytes(4, 'little') + bytes([0, 2]))
+        return 0
+    """,
+    buffered_output="open(1, 'wb', closefd=False).write(b'spam')\nreturn 0",
     patched_reply="""
         from sandbox.policy_host import PolicyHost
         PolicyHost._reply = lambda self, sequence, results: b'i won' * 100
