@@ -38,7 +38,7 @@ class PsroConfig:
 
 @dataclass(frozen=True)
 class IterationRecord:
-    """One line of the run's summary: what was answered, by what, at which price."""
+    """One line of the run's summary: what was answered, by what, at which price. Iterations count from 1."""
 
     iteration: int
     player: int
@@ -57,8 +57,8 @@ class IterationRecord:
 class PsroState:
     """Everything a run knows between two iterations.
 
-    ``responses`` counts oracle calls, one per population and iteration; ``solved`` keeps each iteration's empirical
-    game with its meta-strategy.
+    ``responses`` counts oracle calls, one per population and iteration; ``solved`` keeps the empirical game
+    after each iteration with its meta-strategy (iteration 0: what the run started from).
     """
 
     pools: tuple[PolicyPool, ...]
@@ -167,7 +167,7 @@ class Psro:
         started, calls = time.monotonic(), self._start_mark()
         task = self._task(meta_strategy, player)
         record = IterationRecord(
-            self.state.responses // len(self.state.pools), player, dict(task.scoring.weights), None, 0, {}, 0, 0.0
+            self.state.responses // len(self.state.pools) + 1, player, dict(task.scoring.weights), None, 0, {}, 0, 0.0
         )
         self._observer.search_started(task, record)
         response = await self._oracle.respond(task)
@@ -188,7 +188,7 @@ class Psro:
         if best is not None:
             pools, game = list(state.pools), state.game
             name = f"br-{record.iteration}" + (f"-p{player}" if len(pools) > 1 else "")
-            pools[player] = pools[player].with_policy(PooledPolicy(best.candidate.program, record.iteration + 1, name))
+            pools[player] = pools[player].with_policy(PooledPolicy(best.candidate.program, record.iteration, name))
             state = replace(state, pools=tuple(pools), game=game.with_policy(best.candidate.program.id, player))
         state = replace(state, iterations=(*state.iterations, record), responses=state.responses + 1)
         self._save(state)

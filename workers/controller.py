@@ -18,13 +18,12 @@ from evolve.oracles.archive_search import Fleet, OracleSetup
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.evolver import Search
 from evolve.oracles.registry import make_oracle
-from evolve.population_metrics import PopulationMetrics
 from evolve.psro import IterationRecord, Psro, PsroConfig, PsroState
 from evolve.scoring import Scored, ScoringTask
 from games.core import Game
 from games.registry import make_game
 from games.seeds import match_seed
-from workers.evaluation import metrics_of, play_population
+from workers.evaluation import PopulationResult, measure
 from workers.pool import PoolScorer, ScorerPool
 from workers.scorer import Player
 from workers.settings import Experiment
@@ -44,7 +43,7 @@ class Outcome:
 
     state: PsroState
     meta_strategy: MetaStrategy
-    metrics: tuple[PopulationMetrics, ...]
+    metrics: tuple[PopulationResult, ...]
     spent: Usage
     stopped: str | None
 
@@ -158,7 +157,7 @@ class Controller:
 
     def search_started(self, task: BestResponseTask, record: IterationRecord) -> None:
         support = ", ".join(f"{i[:8]} {w:.2f}" for i, w in record.opponents.items())
-        self._telemetry.say(f"iteration {record.iteration + 1}: best response to {support}")
+        self._telemetry.say(f"iteration {record.iteration}: best response to {support}")
         self._current = _Current(task, record.iteration, [])
 
     def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None:
@@ -168,12 +167,12 @@ class Controller:
         self._store.log({"type": "order", "task": task.task_id, "operations": " ".join(order)})
         best = record.best_response
         if best is None:
-            self._telemetry.say(f"iteration {record.iteration + 1}: no program outside the pool ran")
+            self._telemetry.say(f"iteration {record.iteration}: no program outside the pool ran")
         else:
             lineage = self._lineage(task, cast(str, best["id"]))
             self._store.log({"type": "promotion", "iteration": record.iteration, **lineage[0], "lineage": lineage})
             self._telemetry.say(
-                f"iteration {record.iteration + 1}: promoted {cast(str, best['id'])[:8]}, "
+                f"iteration {record.iteration}: promoted {cast(str, best['id'])[:8]}, "
                 f"{best['mean_return']:+.1f} ± {best['stderr']:.1f} on fresh seeds, {record.programs_scored} programs, "
                 f"{record.llm_calls} LLM calls, {record.wall_s:.0f} s"
             )
@@ -202,7 +201,7 @@ class Controller:
 
     # -- the end: the mixture against the reference population -------------------------------------------------
 
-    async def _evaluate(self, state: PsroState, meta_strategy: MetaStrategy) -> tuple[PopulationMetrics, ...]:
+    async def _evaluate(self, state: PsroState, meta_strategy: MetaStrategy) -> tuple[PopulationResult, ...]:
         """Metrics of each player's mixture; empty for games without a reference population."""
         if not self._game.reference_population():
             return ()
@@ -210,17 +209,19 @@ class Controller:
         for player, pool in enumerate(state.pools):
             weights = meta_strategy.support(player)
             members: dict[str, Player] = {i: pool[i].program for i in weights}
-            played = await play_population(
+            result = await measure(
                 self._pool,
                 self._game,
                 members,
+                weights,
                 self._experiment.evaluation.matches,
                 match_seed(self._experiment.seed, "evaluation"),
                 lambda done, total: self._telemetry.live(f"evaluating the mixture: {done}/{total} pairs"),
+                player,
             )
-            for fault in played.faults[:1]:
-                self._telemetry.warn(f"a policy of the mixture failed in {len(played.faults)} matches: {fault.detail}")
-            metrics.append(metrics_of(played, weights))
+            for fault in result.faults[:1]:
+                self._telemetry.warn(f"a policy of the mixture failed in {len(result.faults)} matches: {fault.detail}")
+            metrics.append(result)
         return tuple(metrics)
 
     # -- watching ----------------------------------------------------------------------------------------------

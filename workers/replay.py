@@ -80,7 +80,7 @@ class _CommittedOnly:
 
 def _iterations(summary: Mapping[str, Any]) -> int:
     """How many the run made, whatever it meant to make."""
-    return 1 + max((entry["iteration"] for entry in summary["iterations"]), default=-1)
+    return max((entry["iteration"] for entry in summary["iterations"]), default=0)
 
 
 def first_difference(recorded: Sequence[Mapping[str, Any]], repeated: Sequence[Mapping[str, Any]]) -> str | None:

@@ -30,7 +30,8 @@ def run_tables(summary: Mapping[str, Any]) -> list[Table]:
 
 def population_tables(result: Mapping[str, Any]) -> list[Table]:
     """PopReturn, PopExpl and AggScore, then the opponents that did best and worst."""
-    metrics = Table(title=f"against the reference population, {result['matches_per_bot']} matches per bot")
+    basis = "exact values" if result["exact"] else f"{result['matches_per_bot']} matches per bot"
+    metrics = Table(title=f"against the reference population, {basis}")
     metrics.title_justify = "left"
     for heading in ("metric", "value", "stderr"):
         metrics.add_column(heading, justify="left" if heading == "metric" else "right")
@@ -68,7 +69,7 @@ def _iterations(iterations: Iterable[Mapping[str, Any]]) -> Table:
     for entry in iterations:
         best, policies = entry["best_response"], len(entry["opponents"])
         table.add_row(
-            str(entry["iteration"] + 1),
+            str(entry["iteration"]),
             f"{policies} {'policy' if policies == 1 else 'policies'}",
             best["id"] if best else "none",
             f"{best['mean_return']:+.2f} ± {best['stderr']:.2f}" if best else "",

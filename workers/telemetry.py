@@ -72,7 +72,7 @@ def describe(s: Snapshot) -> str:
     if s.best is not None and isinstance(s.best.evaluation, Scored):
         best = f"{s.best.evaluation.mean_return:+.1f} ± {s.best.evaluation.stderr:.1f}"
     return (
-        f"iteration {s.iteration + 1}/{s.iterations} | best return vs meta-strategy {best} | "
+        f"iteration {s.iteration}/{s.iterations} | best return vs meta-strategy {best} | "
         f"{s.progress.committed}/{s.progress.proposals} programs, {s.programs_per_s:.1f}/s | "
         f"failures: {counts(s.progress.failures)} | budget: {budget_line(s.spent, s.budget)}"
     )
