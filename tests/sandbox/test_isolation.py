@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from games.briefs import ALLOWED_MODULES
 from sandbox import isolation
 from sandbox.faults import SandboxError
 from sandbox.isolation import build_report
@@ -63,7 +64,7 @@ def test_this_machine_reaches_the_default_minimum(referee: Referee) -> None:
     assert set(json.loads(json.dumps(found.to_json()))) == {
         "level", "layers", "landlock_abi", "kernel", "allowed_probes", "missing",
     }  # fmt: skip
-    assert {"numpy", "random", "math", "dataclasses"} <= set(found.modules)
+    assert set(ALLOWED_MODULES) <= set(found.modules), "a prompt promises modules that the sandbox does not have"
 
 
 def test_probing_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
