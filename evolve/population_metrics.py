@@ -135,7 +135,7 @@ def exact_metrics(values: Mapping[str, float]) -> PopulationMetrics:
         raise ValueError("the population is empty")
     pop_return = Estimate(sum(values.values()) / len(values), 0.0)
     nemesis = min(values, key=lambda bot: values[bot])
-    expl = Estimate(-values[nemesis], 0.0)
+    expl = Estimate(0.0 - values[nemesis], 0.0)  # not -0.0, which would be printed so
     agg = Estimate(pop_return.value - expl.value, 0.0)
     by_opponent = {bot: OpponentReturn(value, 0.0, 0) for bot, value in values.items()}
     return PopulationMetrics(pop_return, expl, agg, expl, agg, nemesis, 0, by_opponent)

@@ -14,24 +14,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from games.core import ActionHistoryGame, Game, PolicyFactory
+from games.core import ActionHistoryGame, Game, Observation, PolicyFactory
 from sandbox import wire
+from sandbox.episodes import EpisodeBatch, LocalSeat, RemoteSeat, Seat
 from sandbox.faults import Fault, SandboxError, Stage
 from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
 from sandbox.lockstep import (
     ActionHistoryBatch,
     ByteSeat,
-    EpisodeBatch,
     LocalByteSeat,
-    LocalSeat,
     MatchRecord,
     Outcome,
     Player,
     RemoteByteSeat,
-    RemoteSeat,
-    Seat,
     open_program,
+    unexplained,
 )
 from sandbox.remote_policy import ProgramDied, RemotePolicy, process_quota
 from sandbox.zygote_client import ZygoteClient, ZygoteLost
@@ -142,6 +140,22 @@ class Referee:
             return CheckResult("ok", "", "", level, wall_s)
         return CheckResult(fault.kind.value, fault.detail, fault.traceback, level, wall_s, fault.stage.value)
 
+    def ask(
+        self,
+        game: Game,
+        source: str,
+        player: int,
+        observations: Sequence[Observation],
+        seed: int,
+        limits: Limits | None = None,
+    ) -> list[object] | Fault:
+        """The moves of one fresh program that is shown ``observations`` in order, distributions as they are."""
+        limits = self._limits_for(game, limits)
+        try:
+            return self._retried(lambda: self._moves(game, source, player, observations, seed, limits))
+        except ProgramDied as death:
+            return death.fault
+
     # -- one batch -----------------------------------------------------------------------------------------------
     def _play_batch(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
         """Plays ``seeds`` together. When a program kills its process, each match is played again alone to find
@@ -245,6 +259,24 @@ class Referee:
             except _Faulty as found:
                 return found.fault
         return None
+
+    def _moves(
+        self, game: Game, source: str, player: int, observations: Sequence[Observation], seed: int, limits: Limits
+    ) -> list[object] | Fault:
+        with contextlib.ExitStack() as stack:
+            program, faults = open_program(self._running(), game, source, player, [seed], limits, "mapping")
+            stack.enter_context(program)
+            if faults:
+                return faults[0]
+            seat = RemoteSeat(program, 1, wire.action_code(game.spec.num_actions))
+            moves: list[object] = []
+            for observation in observations:
+                seat.post([observation])
+                move = seat.take()[0]
+                if move is None or isinstance(move, Fault):
+                    return move or unexplained(player)
+                moves.append(move)
+        return moves
 
     def _show(self, game: Game, program: RemotePolicy) -> None:
         program.set_stage(Stage.SMOKE)

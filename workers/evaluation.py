@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from evolve.population_metrics import PopulationMetrics, mixture_metrics
+from evolve.population_metrics import PopulationMetrics, exact_metrics, mixture_metrics
 from games.core import Game
+from games.stationary import StationaryGame
 from sandbox.faults import Fault
 from workers.pool import ScorerPool
 from workers.scorer import Player, ScoringProcess, matches_against
@@ -22,6 +23,54 @@ class PopulationReturns:
     forfeits: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PopulationResult:
+    """Metrics of a mixture; ``exact`` if they are computed and not sampled (``matches_per_bot`` is then 0)."""
+
+    metrics: PopulationMetrics
+    exact: bool
+    faults: tuple[Fault, ...] = ()
+
+    def to_json(self) -> dict[str, object]:
+        return {"exact": self.exact, **self.metrics.to_json()}
+
+
+async def measure(
+    pool: ScorerPool,
+    game: Game,
+    members: Mapping[str, Player],
+    weights: Mapping[str, float],
+    matches: int,
+    seed: int,
+    done: Callable[[int, int], None],
+    player: int = 0,
+) -> PopulationResult:
+    """The mixture ``weights`` over ``members`` in seat ``player`` against the reference population.
+
+    Exact where the game can do that and every member's moves depend on its information set alone; else from
+    ``matches`` matches of each member against each bot. ``done(finished, total)`` is called after each pair.
+    """
+    values = await _exact(pool, game, {name: members[name] for name, weight in weights.items() if weight > 0})
+    if values is not None:
+        bots = next(iter(values.values()))
+        mixed = {bot: sum(weights[member] * values[member][bot] for member in values) for bot in bots}
+        return PopulationResult(exact_metrics(mixed), exact=True)
+    played = await play_population(pool, game, members, matches, seed, done, player)
+    return PopulationResult(mixture_metrics(played.returns, weights, played.forfeits), False, tuple(played.faults))
+
+
+async def _exact(pool: ScorerPool, game: Game, members: Mapping[str, Player]) -> dict[str, dict[str, float]] | None:
+    if not isinstance(game, StationaryGame):
+        return None
+    values: dict[str, dict[str, float]] = {}
+    for name, player in members.items():
+        returns = await pool.call(ScoringProcess.exact_returns, player)
+        if returns is None:
+            return None
+        values[name] = returns
+    return values
+
+
 async def play_population(
     pool: ScorerPool,
     game: Game,
@@ -29,8 +78,9 @@ async def play_population(
     matches: int,
     seed: int,
     done: Callable[[int, int], None],
+    player: int = 0,
 ) -> PopulationReturns:
-    """Plays every member ``matches`` times against every bot. ``done(finished, total)`` is called after each pair.
+    """Plays every member ``matches`` times against every bot, in seat ``player`` or, in symmetric games, in both.
 
     A member that fails in a match is booked the worst return there is; a bot that fails, the member's best.
     """
@@ -39,13 +89,14 @@ async def play_population(
     low, high = game.spec.return_range
     total, finished = len(members) * len(bots), 0
 
-    async def pair(member: str, player: Player, bot: str) -> None:
+    async def pair(member: str, policy: Player, bot: str) -> None:
         nonlocal finished
-        outcomes = await pool.call(ScoringProcess.head_to_head, player, bot, matches_against(seed, bot, matches))
+        first, second = (policy, bot) if player == 0 else (bot, policy)
+        outcomes = await pool.call(ScoringProcess.head_to_head, first, second, matches_against(seed, bot, matches))
         for outcome in outcomes:
             if not isinstance(outcome, Fault):
-                result.returns[member][bot].append(outcome[0])
-            elif outcome.player == 0:
+                result.returns[member][bot].append(outcome[player])
+            elif outcome.player == player:
                 result.faults.append(outcome)
                 result.returns[member][bot].append(low)
             else:
@@ -54,10 +105,5 @@ async def play_population(
         finished += 1
         done(finished, total)
 
-    await asyncio.gather(*(pair(member, player, bot) for member, player in members.items() for bot in bots))
+    await asyncio.gather(*(pair(member, policy, bot) for member, policy in members.items() for bot in bots))
     return result
-
-
-def metrics_of(played: PopulationReturns, weights: Mapping[str, float]) -> PopulationMetrics:
-    """The metrics of the mixture ``weights`` over the members that were played."""
-    return mixture_metrics(played.returns, weights, played.forfeits)

@@ -11,7 +11,7 @@ from games.core import Game
 from games.registry import near_matches
 from workers.errors import UsageError
 from workers.run_directory import RunDirectory
-from workers.scorer import Player
+from workers.scorer import Player, reference_players
 
 _BOT = "bot:"
 
@@ -29,7 +29,7 @@ def resolve(text: str, game: Game) -> Target:
     """The target named ``text``: ``bot:NAME`` or a bare reference name, a run directory, or a program file.
 
     Raises :class:`UsageError` with near matches."""
-    population = game.reference_population()
+    population = reference_players(game)
     name = text.removeprefix(_BOT)
     if name in population:
         return Target(text, {name: name}, {name: 1.0})

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 from evolve.match_scorer import score
 from evolve.program import Program
 from evolve.scoring import Evaluation, ScoringTask
-from games.core import PolicyFactory
-from games.match import play_match
+from games.core import Game, Observation, PolicyFactory
+from games.match import IllegalMoveError, play_match
 from games.registry import make_game
 from games.seeds import match_seed
+from games.stationary import Ask, StationaryGame, asker, exact_population_returns
 from sandbox.faults import Fault
 from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
@@ -59,6 +62,32 @@ class ScoringProcess:
                     results[k] = (outcome[seat], outcome[1 - seat])
         return [results[k] for k in range(len(seeds))]
 
+    def exact_returns(self, player: Player) -> dict[str, float] | None:
+        """Exact return against each member of the reference population, averaged over the seats.
+
+        ``None`` where the game has none, or the player's moves depend on more than the information set."""
+        game = self._game
+        if not isinstance(game, StationaryGame):
+            return None
+
+        def ask_as(seat: int) -> Ask:
+            if isinstance(player, str):
+                return asker(reference_players(game)[player], seat)
+            return partial(self._ask, game, player, seat)
+
+        try:
+            return exact_population_returns(game, ask_as)
+        except (_FaultyError, IllegalMoveError):
+            return None  # it may need the order of a real match: matches will tell
+
+    def _ask(
+        self, game: Game, program: Program, seat: int, observations: Sequence[Observation], seed: int
+    ) -> Sequence[object]:
+        moves = self._referee.ask(game, program.source, seat, observations, seed, self._limits)
+        if isinstance(moves, Fault):
+            raise _FaultyError(moves.detail)
+        return moves
+
     def _matches(self, players: Sequence[Player], seeds: Sequence[int]) -> list[tuple[float, ...] | Fault]:
         if not seeds:
             return []
@@ -70,7 +99,22 @@ class ScoringProcess:
         return [result if isinstance(result, Fault) else result.returns for result in played]
 
     def _seat(self, player: Player) -> Program | PolicyFactory:
-        return player if isinstance(player, Program) else self._game.reference_population()[player]
+        return player if isinstance(player, Program) else reference_players(self._game)[player]
+
+
+class _FaultyError(Exception):
+    """A program failed while it was asked for its moves."""
+
+
+def reference_players(game: Game) -> Mapping[str, PolicyFactory]:
+    """The reference population, and the game's other named policies where it has any."""
+    others: Mapping[str, PolicyFactory] = game.reference_policies() if isinstance(game, _NamedPolicies) else {}
+    return {**others, **game.reference_population()}
+
+
+@runtime_checkable
+class _NamedPolicies(Protocol):
+    def reference_policies(self) -> Mapping[str, PolicyFactory]: ...
 
 
 def matches_against(seed: int, opponent: str, matches: int) -> list[int]:

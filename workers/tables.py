@@ -42,6 +42,8 @@ def population_tables(result: Mapping[str, Any]) -> list[Table]:
         "pop_expl_naive": "PopExpl (naive maximum, biased upward)",
         "agg_score_naive": "AggScore (naive)",
     }
+    if result["exact"]:
+        names = {"pop_return": "PopReturn", "pop_expl": "PopExpl", "agg_score": "AggScore"}
     for key, name in names.items():
         metrics.add_row(name, *_figures(result[key], result[f"{key}_stderr"]))
     return [metrics, _extremes(result["by_opponent"])]

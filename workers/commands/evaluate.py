@@ -1,7 +1,8 @@
 """Plays TARGET against every member of the game's reference population and prints PopReturn, PopExpl and AggScore
 (Lanctot et al. 2023) with standard errors. TARGET is a program file, a run directory, or a reference name such as
 bot:greenberg. PopExpl and AggScore are split-half estimates: the nemesis is chosen on one half of the matches and
-scored on the other; the naive maximum, which noise biases upward, stands beside them."""
+scored on the other; the naive maximum, which noise biases upward, stands beside them. Where a game has exact values
+(repeated_leduc) and TARGET has no memory and draws no random numbers itself, nothing is sampled and "exact" is true."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import json
 
 from games.registry import make_game
 from workers.commands.common import add_game_arguments, add_match_arguments, check_isolation, chosen, open_pool
-from workers.evaluation import metrics_of, play_population
+from workers.evaluation import measure
 from workers.players import resolve
 from workers.tables import population_tables, print_tables
 from workers.telemetry import Telemetry
@@ -29,11 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
     target = resolve(arguments.target, game)
     with Telemetry() as telemetry, open_pool(experiment) as pool:
         isolation = check_isolation(experiment, telemetry)
-        played = asyncio.run(
-            play_population(
+        measured = asyncio.run(
+            measure(
                 pool,
                 game,
                 target.members,
+                target.weights,
                 arguments.matches,
                 arguments.seed,
                 lambda done, total: telemetry.live(f"{target.name}: {done}/{total} opponents met"),
@@ -44,8 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         "game": experiment.game.name,
         "seed": arguments.seed,
         "sandbox_level": isolation.level,
-        "failed_matches": len(played.faults),
-        **metrics_of(played, target.weights).to_json(),
+        "failed_matches": len(measured.faults),
+        **measured.to_json(),
     }
     if arguments.json:
         print(json.dumps(result, allow_nan=False))

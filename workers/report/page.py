@@ -41,7 +41,7 @@ _METRICS = {
     "social_welfare": "Social welfare",
     "nash_conv": "NashConv",
 }
-_NOT_METRICS = ("matches_per_bot", "matches", "value", "exploitability_in_pool")
+_NOT_METRICS = ("exact", "matches_per_bot", "matches", "value", "exploitability_in_pool")
 
 
 @dataclass(frozen=True)
