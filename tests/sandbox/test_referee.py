@@ -384,3 +384,27 @@ def test_a_referee_can_keep_to_one_core_and_lets_go_of_it() -> None:
         assert os.sched_getaffinity(own._running().pid) == {core}
         assert isinstance(own.play(GAME, [RANDOM, RANDOM], seeds=[1])[0], MatchRecord)
     assert os.sched_getaffinity(0) == before
+
+
+# --- forged answers in the form that other games use -------------------------------------------------------------
+FORGED = {
+    "garbage": ("b'garbage' * 10", FaultKind.KILLED),
+    "old question": ("(7).to_bytes(4, 'little') + b'\\0' + (1).to_bytes(4, 'little')", FaultKind.KILLED),
+    "illegal action": ("first + b'\\0' + (999).to_bytes(4, 'little')", FaultKind.KILLED),
+    "negative action": ("first + b'\\0' + (-7).to_bytes(4, 'little', signed=True)", FaultKind.KILLED),
+    "silent failure": ("first + b'\\0' + (-1).to_bytes(4, 'little', signed=True)", FaultKind.KILLED),
+    "forbidden here": ("first + b'\\0' + (250).to_bytes(4, 'little')", FaultKind.ILLEGAL_ACTION),
+    "no probabilities": (
+        "first + b'\\2' + (-2).to_bytes(4, 'little', signed=True) + bytes(2400)",
+        FaultKind.ILLEGAL_ACTION,
+    ),
+    "endless failure": ("first + b'\\1' + (-1).to_bytes(4, 'little', signed=True) + b'\\xff' * 4", FaultKind.KILLED),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_forged_answers_end_only_the_forgers_matches(referee: Referee, name: str) -> None:
+    data, kind = FORGED[name]
+    forger = policy(f"import os\nfirst = (1).to_bytes(4, 'little')\nos.write(1, {data})\nwhile True:\n    pass")
+    fault = fault_of(referee.play(Countdown(), [forger, TAKER, TAKER], seeds=[5], limits=Limits(move_timeout_s=0.3))[0])
+    assert (fault.kind, fault.player) == (kind, 0), fault
