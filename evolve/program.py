@@ -38,8 +38,6 @@ class Program:
             tree = ast.parse(self.source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return ""
-        for node in tree.body:
-            if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name in ("Policy", "policy"):
-                if text := ast.get_docstring(node):
-                    return text
-        return ast.get_docstring(tree) or ""
+        definitions = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+        policies = [node for node in definitions if node.name in ("Policy", "policy")]
+        return next(filter(None, map(ast.get_docstring, [*policies, tree])), "")

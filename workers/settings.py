@@ -193,7 +193,7 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
         raise SettingsError(f"psro.meta_solver: {error}") from None
     kind, kinds = experiment.oracle.kind, oracle_kinds()
     if kind not in kinds:
-        raise SettingsError(f"oracle.kind={kind!r}: there is no such oracle{near_matches(kind, kinds)}")
+        raise SettingsError(f"oracle.kind={kind!r}: must be an oracle's name{near_matches(kind, kinds)}")
     return dataclasses.replace(experiment, game=GameSettings(name, parameters))
 
 
