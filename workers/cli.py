@@ -29,7 +29,8 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(chosen: str | None) -> argparse.ArgumentParser:
+    """The whole command line; of the commands only the chosen one is loaded, so that the others cost no time."""
     root = _Parser(
         prog="csro",
         description="Equilibria whose best responses are programs written by language models.",
@@ -37,6 +38,9 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = root.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, summary in COMMANDS.items():
+        if name != chosen:
+            commands.add_parser(name, help=summary)
+            continue
         module = importlib.import_module(f"workers.commands.{name}")
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)
@@ -51,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words and not words[0].startswith("-") and words[0] not in COMMANDS:
             raise UsageError(f"no command {words[0]!r}{near_matches(words[0], COMMANDS)}")
-        arguments = parser().parse_args(words or ["--help"])
+        arguments = parser(words[0] if words else None).parse_args(words or ["--help"])
         status: int = arguments.run(arguments)
     except KeyboardInterrupt:
         print("csro: interrupted", file=sys.stderr)
