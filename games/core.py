@@ -119,6 +119,15 @@ class ActionHistoryGame(Game, Protocol):
         ...
 
 
+@runtime_checkable
+class SourceGame(Game, Protocol):
+    """A game whose players see each other's program text; see :func:`games.match.with_program_sources`."""
+
+    def with_sources(self, sources: Sequence[str]) -> Game:
+        """The same game between programs with these texts, by seat; "" for a player that has none."""
+        ...
+
+
 class ActionHistory:
     """One player's view of a repeated simultaneous game, grown in place round by round.
 

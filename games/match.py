@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from games.core import FloatArray, Game, PolicyFactory
+from games.core import FloatArray, Game, PolicyFactory, SourceGame
 from games.seeds import episode_rng, sampling_rng, seat_seed
 
 PROBABILITY_TOLERANCE = 1e-6
@@ -94,6 +94,17 @@ class MatchLog:
     actions: tuple[Mapping[int, int], ...]
 
 
+def with_program_sources(game: Game, players: Sequence[object]) -> Game:
+    """``game`` with the players' program texts in view if it is a game of programs, else ``game`` as it is.
+
+    A player is its text, or a factory that shows the attribute ``program_source``, or none. Whoever plays a match
+    must go through here before it makes the episode.
+    """
+    if not isinstance(game, SourceGame):
+        return game
+    return game.with_sources([p if isinstance(p, str) else getattr(p, "program_source", "") for p in players])
+
+
 def record_match(game: Game, factories: Sequence[PolicyFactory], seed: int) -> MatchLog:
     """Plays one match to its end. ``factories[i]`` makes the policy of seat ``i``; ``seed`` decides everything."""
     spec = game.spec
@@ -101,7 +112,7 @@ def record_match(game: Game, factories: Sequence[PolicyFactory], seed: int) -> M
         raise ValueError(f"{spec.name} has {spec.num_players} players, not {len(factories)}")
     policies = [make(seat, seat_seed(seed, seat)) for seat, make in enumerate(factories)]
     rngs = [sampling_rng(seed, seat) for seat in range(spec.num_players)]
-    episode = game.new_episode(episode_rng(seed))
+    episode = with_program_sources(game, factories).new_episode(episode_rng(seed))
     steps: list[Mapping[int, int]] = []
     while pending := episode.pending():
         actions = {}
