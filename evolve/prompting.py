@@ -123,6 +123,7 @@ def proposal_prompt(
     directive: Directive,
     *,
     weights: Mapping[str, float],
+    seat: int | None = None,
     parent: Candidate | None = None,
     inspirations: Sequence[Candidate] = (),
     rejected: Candidate | None = None,
@@ -130,8 +131,8 @@ def proposal_prompt(
 ) -> Prompt:
     """The request for one child: a change of ``parent``, or a new program where there is none.
 
-    ``rejected`` is an attempt that failed or scored no better. ``sample`` names the proposal, so that equal texts are
-    recorded apart."""
+    ``seat`` is the one it plays, ``None`` where seats change. ``rejected`` is an attempt that failed or scored no better.
+    ``sample`` names the proposal, so that equal texts are recorded apart."""
     scored = parent is not None and isinstance(parent.evaluation, Scored)
     user = _render(
         "propose.txt",
@@ -139,7 +140,8 @@ def proposal_prompt(
         limits=settings.limits,
         opponents=opponents,
         directive=directive,
-        marked=parent is not None and BLOCK_START in parent.program.source,
+        seat_note="Seats change from match to match." if seat is None else f"Your program is always player {seat}.",
+        marked=BLOCK_START in (parent.program.source if parent else brief.seed_program),
         rejected=rejected,
         rejected_scored=rejected is not None and isinstance(rejected.evaluation, Scored),
         parent=parent,

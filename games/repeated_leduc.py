@@ -62,18 +62,16 @@ observation is a dict:
       unless it was shown), "public_card" (None if it was not turned), "betting", "result" (chips won)"""
 
 _SEED_PROGRAM = '''\
+# EVOLVE-BLOCK-START
 class Policy:
     """Raises with a good hand, calls with a middling one, and folds the rest to a bet."""
 
     def __init__(self, player, seed):
-        # EVOLVE-BLOCK-START
         self.raise_from = 2
         self.call_from = 1
-        # EVOLVE-BLOCK-END
 
     def act(self, observation):
         legal = observation["legal_actions"]
-        # EVOLVE-BLOCK-START
         strength = observation["private_card"]
         if observation["public_card"] == observation["private_card"]:
             strength = strength + 3
@@ -82,8 +80,8 @@ class Policy:
             choice = 1
         if strength >= self.raise_from:
             choice = 2
-        # EVOLVE-BLOCK-END
         return choice if choice in legal else 1
+# EVOLVE-BLOCK-END
 '''
 
 

@@ -59,6 +59,7 @@ class Proposer:
             self._settings,
             directive,
             weights=self._scoring.weights,
+            seat=None if self._game.spec.symmetric else self._scoring.player,
             parent=parent,
             inspirations=inspirations,
             rejected=rejected,
