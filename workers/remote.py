@@ -45,6 +45,7 @@ _LOCAL_DEFAULTS = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_memory_monitor_refresh_ms": "0",  # it would kill innocent actors; each program has its own memory limit
+    "RAY_worker_niceness": "0",  # the run is what the user waits for
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
