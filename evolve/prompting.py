@@ -131,7 +131,7 @@ def proposal_prompt(
 ) -> Prompt:
     """The request for one child: a change of ``parent``, or a new program where there is none.
 
-    ``seat`` is the one it plays, ``None`` where seats change. ``rejected`` is an attempt that failed or scored no better.
+    ``seat`` is the one it plays, ``None`` where seats change. ``rejected`` is an attempt that was not kept.
     ``sample`` names the proposal, so that equal texts are recorded apart."""
     scored = parent is not None and isinstance(parent.evaluation, Scored)
     user = _render(
