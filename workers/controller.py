@@ -115,7 +115,15 @@ class Controller:
                 payoff_matches=experiment.psro.payoff_matches,
                 seed=experiment.seed,
             ),
-            scoring=ScoringTask(experiment.game.name, experiment.game.parameters, {}, {}, 1, 0),
+            scoring=ScoringTask(
+                experiment.game.name,
+                experiment.game.parameters,
+                {},
+                {},
+                matches_per_opponent=1,
+                seed=0,
+                audit_share=experiment.oracle.audit_share,
+            ),
             observer=self,
             llm_calls=lambda: self._ledger.spent().llm_calls,
             stop_reason=self._stop_reason,
@@ -186,13 +194,15 @@ class Controller:
         candidate = archive.candidate(program_id)
         while candidate is not None and candidate.program.id not in known:
             known.add(candidate.program.id)
+            scored = candidate.evaluation if isinstance(candidate.evaluation, Scored) else None
             lineage.append(
                 {
                     "id": candidate.program.id,
                     "parents": list(candidate.parents),
                     "operator": candidate.operator,
-                    "score": candidate.score,
-                    "stderr": cast(Scored, candidate.evaluation).stderr,
+                    # A program that was repaired has a parent without a score.
+                    "score": scored.mean_return if scored else None,
+                    "stderr": scored.stderr if scored else None,
                     "source": candidate.program.source,
                 }
             )

@@ -173,9 +173,9 @@ async def test_two_populations_answer_in_turn() -> None:
     await psro.run()
     assert [t.scoring.player for t in oracle.tasks] == [0, 1, 0, 1]
     assert [r.player for r in psro.state.iterations] == [0, 1, 0, 1]
-    assert [r.iteration for r in psro.state.iterations] == [0, 0, 1, 1]
+    assert [r.iteration for r in psro.state.iterations] == [1, 1, 2, 2]
     assert [len(pool) for pool in psro.state.pools] == [3, 3]
-    assert [p.name for p in psro.state.pools[1]] == ["seed", "br-0-p1", "br-1-p1"]
+    assert [p.name for p in psro.state.pools[1]] == ["seed", "br-1-p1", "br-2-p1"]
 
 
 async def test_an_oracle_without_an_answer_adds_nothing() -> None:
