@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evolve.program import Program
 from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored, ScoringTask
 from games.core import Game
-from games.seeds import match_seed
+from games.seeds import MATCH_SEED_BITS, match_seed
+from sandbox.audit import audit
 from sandbox.faults import Fault
 from sandbox.limits import Limits
 from sandbox.referee import MatchRecord, Referee
@@ -33,26 +34,45 @@ def score(referee: Referee, game: Game, program: Program, task: ScoringTask, lim
     """The program's return against the mixture of ``task``, stratified by opponent.
 
     Every opponent is met ``task.matches_per_opponent`` times, in symmetric games from alternating seats. The first
-    fault of the program ends its evaluation as :class:`Failed`. An opponent that fails twice on one seed forfeits.
+    fault of the program ends its evaluation as :class:`Failed`. An opponent that fails twice on one seed forfeits. A
+    share of programs is audited: one match per opponent is replayed alone, and one that then moves otherwise fails.
     Raises ``sandbox.faults.SandboxError`` if isolation cannot be had.
     """
+    level = referee.isolation.level
     by_opponent: dict[str, OpponentReturn] = {}
     duels: dict[str, _Duel] = {}
     for opponent_id, opponent in task.opponents.items():
         duel = _play(referee, game, program, opponent, task, limits)
         if isinstance(duel, Fault):
-            return Failed(duel.stage.value, duel.kind.value, duel.traceback or duel.detail)
+            return Failed(duel.stage.value, duel.kind.value, duel.traceback or duel.detail, level)
         duels[opponent_id] = duel
         by_opponent[opponent_id] = _summarise(duel)
+    if is_audited(program, task) and (mismatch := _audit(referee, game, program, duels, limits)):
+        return Failed("audit", "audit_mismatch", mismatch, level)
     worst = min(by_opponent, key=lambda i: by_opponent[i].mean)
-    return stratified(by_opponent, task, transcript(duels[worst]))
+    return replace(stratified(by_opponent, task), transcript=transcript(duels[worst]), level=level)
 
 
-def stratified(by_opponent: dict[str, OpponentReturn], task: ScoringTask, shown: str = "") -> Scored:
+def is_audited(program: Program, task: ScoringTask) -> bool:
+    """Drawn by the program's id, so that whoever scores it decides alike."""
+    return match_seed(task.seed, "audit", program.id) < int(task.audit_share * 2**MATCH_SEED_BITS)
+
+
+def _audit(referee: Referee, game: Game, program: Program, duels: Mapping[str, _Duel], limits: Limits) -> str:
+    """What the replay audit found; empty if every move was repeated."""
+    for duel in duels.values():
+        if duel.shown is not None:
+            result = audit(referee, game, program.source, duel.shown, duel.shown_seat, limits=limits)
+            if not result.ok:
+                return f"a match replayed alone went otherwise: {result.detail}"
+    return ""
+
+
+def stratified(by_opponent: Mapping[str, OpponentReturn], task: ScoringTask) -> Scored:
     """``mean = sum_j w_j mean_j`` and ``stderr = sqrt(sum_j w_j^2 stderr_j^2)``."""
     mean = sum(task.weights[i] * r.mean for i, r in by_opponent.items())
     variance = sum((task.weights[i] * r.stderr) ** 2 for i, r in by_opponent.items())
-    return Scored(mean, math.sqrt(variance), by_opponent, shown)
+    return Scored(mean, math.sqrt(variance), by_opponent)
 
 
 def transcript(duel: _Duel) -> str:

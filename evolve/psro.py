@@ -48,9 +48,11 @@ class IterationRecord:
     failures: Mapping[str, int]
     llm_calls: int
     wall_s: float
+    rejected: tuple[Mapping[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {**self.__dict__, "opponents": dict(self.opponents), "failures": dict(self.failures)}
+        plain = {"opponents": dict(self.opponents), "failures": dict(self.failures)}
+        return {**self.__dict__, **plain, "rejected": [dict(entry) for entry in self.rejected]}
 
 
 @dataclass(frozen=True)
@@ -178,6 +180,9 @@ class Psro:
             failures=dict(response.failures),
             llm_calls=self._llm_calls() - calls,
             wall_s=round(time.monotonic() - started, 3),
+            rejected=tuple(
+                {"id": r.program_id, "fault": r.fault, "detail": r.detail} for r in response.rejected
+            ),
         )
         await self._promote(response.best, player, record)
         self._observer.search_ended(task, record)
@@ -239,6 +244,7 @@ class Psro:
             matches_per_opponent=self._config.payoff_matches,
             seed=seed,
             player=player,
+            audit_share=0.0,
         )
         evaluation = await self._scorer.score(program, task)
         if isinstance(evaluation, Failed):

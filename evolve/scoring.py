@@ -26,13 +26,15 @@ class OpponentReturn:
 class Scored:
     """Return against a meta-strategy. ``mean_return = sum_j weight_j * mean_j`` (stratified), higher is better.
 
-    ``stderr`` is that of the stratified mean. ``transcript`` is a short excerpt of one match, as text.
+    ``stderr`` is that of the stratified mean. ``transcript`` is a short excerpt of one match, as text. ``level`` is the
+    isolation level that the sandbox had proved, ``None`` if no sandbox was asked.
     """
 
     mean_return: float
     stderr: float
     by_opponent: Mapping[str, OpponentReturn]
     transcript: str = ""
+    level: int | None = None
 
     @property
     def matches(self) -> int:
@@ -41,12 +43,16 @@ class Scored:
 
 @dataclass(frozen=True)
 class Failed:
-    """A program that did not finish: ``stage`` (load|smoke|match|edit), ``fault`` (a FaultKind value or an
-    edit fault such as ``no_match``), and the program's own traceback."""
+    """A program that earned no score.
+
+    ``stage`` is edit|load|smoke|match|audit, ``fault`` a FaultKind value, an edit fault such as ``no_match``, or
+    ``audit_mismatch``; ``traceback`` is the program's own, ``level`` as in :class:`Scored`.
+    """
 
     stage: str
     fault: str
     traceback: str
+    level: int | None = None
 
 
 Evaluation = Scored | Failed
@@ -58,7 +64,9 @@ class ScoringTask:
 
     ``opponents`` maps program id to program, ``weights`` the same ids to probabilities (sum 1). Every
     candidate of one task meets the same seeds (common random numbers), drawn from ``seed``. ``player``
-    is the seat whose return counts; in symmetric games seats alternate and it is ignored.
+    is the seat whose return counts; in symmetric games seats alternate and it is ignored. ``audit_share`` is the share
+    of programs, drawn by their ids, whose matches are replayed alone before their score counts
+    (:mod:`sandbox.audit`).
     """
 
     game: str
@@ -68,6 +76,7 @@ class ScoringTask:
     matches_per_opponent: int
     seed: int
     player: int = 0
+    audit_share: float = 0.0
 
 
 class Scorer(Protocol):

@@ -55,13 +55,16 @@ class OracleSettings:
     """``kind`` is an oracle's name (see ``evolve.oracles.registry``); how many proposals it makes is in ``samples``
     (best_of_n), ``refinements`` (linear_refinement) or ``archive.proposals`` (alpha_evolve).
 
-    ``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion."""
+    ``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion. ``audit_share`` of
+    the children are audited in the search by a replay of their matches; every program is before its promotion.
+    """
 
     kind: str = "alpha_evolve"
     samples: int = Effort.samples
     refinements: int = Effort.refinements
     matches: int = 4
     fresh_matches: int = 16
+    audit_share: float = 0.05
     opponent_input: Literal["code", "description", "both", "none"] = "code"
     opponent_filter: Literal["none", "top_k", "min_support"] = "top_k"
     top_k: int = 5

@@ -42,9 +42,10 @@ def encode_candidate(candidate: Candidate) -> bytes:
     evaluation = candidate.evaluation
     if isinstance(evaluation, Scored):
         returns = {name: astuple(value) for name, value in evaluation.by_opponent.items()}
-        outcome: object = ("scored", evaluation.mean_return, evaluation.stderr, returns, evaluation.transcript)
+        numbers = (evaluation.mean_return, evaluation.stderr)
+        outcome: object = ("scored", *numbers, returns, evaluation.transcript, evaluation.level)
     else:
-        outcome = ("failed", evaluation.stage, evaluation.fault, evaluation.traceback)
+        outcome = ("failed", evaluation.stage, evaluation.fault, evaluation.traceback, evaluation.level)
     source = zlib.compress(candidate.program.source.encode("utf-8", "surrogatepass"))
     return _encode("candidate", (source, outcome, candidate.parents, candidate.operator, candidate.request_key))
 
@@ -64,9 +65,9 @@ def _evaluation(outcome: list[Any]) -> Evaluation:
         return Failed(*fields)
     if kind != "scored":
         raise ValueError(f"no evaluation of kind {kind!r}")
-    mean_return, stderr, returns, transcript = fields
+    mean_return, stderr, returns, transcript, level = fields
     by_opponent = {name: OpponentReturn(*value) for name, value in returns.items()}
-    return Scored(mean_return, stderr, by_opponent, transcript)
+    return Scored(mean_return, stderr, by_opponent, transcript, level)
 
 
 def encode_completion(prompt: Prompt, completion: Completion) -> bytes:

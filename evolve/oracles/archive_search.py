@@ -79,9 +79,9 @@ class ArchiveSearch:
         evaluations = await asyncio.gather(*(setup.scorer.score(program, task.scoring) for program in programs))
         archive.found([Candidate(p, e) for p, e in zip(programs, evaluations, strict=True)])
         await setup.supervise(self._fleet, Search(task, setup.archive, setup.prompts))
-        best = await promote(task, archive.best(setup.archive.proposals + len(programs)), setup.scorer)
+        promotion = await promote(task, archive.best(setup.archive.proposals + len(programs)), setup.scorer)
         progress = archive.progress()
-        return Response(best, progress.committed, progress.failures)
+        return Response(promotion.best, progress.committed, progress.failures, promotion.rejected)
 
 
 def one_line(archive: ArchiveSettings, proposals: int) -> ArchiveSettings:

@@ -38,6 +38,15 @@ class BestResponse:
 
 
 @dataclass(frozen=True)
+class Rejection:
+    """A finalist that failed when it was to be promoted: on fresh seeds, or in the replay audit."""
+
+    program_id: str
+    fault: str
+    detail: str
+
+
+@dataclass(frozen=True)
 class Response:
     """What a search came to. ``best`` is ``None`` if no program outside the pool ran (after an exhausted budget, say).
 
@@ -46,6 +55,7 @@ class Response:
     best: BestResponse | None
     programs: int
     failures: Mapping[str, int]
+    rejected: tuple[Rejection, ...] = ()
 
 
 class BestResponseOracle(Protocol):

@@ -152,5 +152,6 @@ def commit_event(task_id: str, ticket: Ticket, child: Candidate, outcome: Commit
         "outcome": outcome.value,
         "fault": evaluation.fault if isinstance(evaluation, Failed) else "",
         "mean_return": evaluation.mean_return if isinstance(evaluation, Scored) else None,
+        "level": evaluation.level,
         "t_s": time.time(),
     }

@@ -1,46 +1,68 @@
 """The winner's curse, undone: candidates are chosen on one block of fresh seeds and reported on another.
 
 The best of many noisy scores is too high (it was picked for its luck). So the top few of a search play again on seeds
-the search never saw; the best of those plays once more, on further seeds, and only that last score is reported.
+the search never saw; the best of those plays once more, on further seeds, and only that last score is reported. Each of
+them must also pass the replay audit (:mod:`sandbox.audit`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from evolve.candidate import Candidate
-from evolve.oracles.core import BestResponse, BestResponseTask
-from evolve.scoring import Scored, Scorer
+from evolve.oracles.core import BestResponse, BestResponseTask, Rejection
+from evolve.scoring import Evaluation, Failed, Scored, Scorer
 from games.seeds import match_seed
 
 FINALISTS = 6
 
 
-async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: Scorer) -> BestResponse | None:
-    """The best response among ``ranked`` (best first by the search's score), or ``None`` if no candidate survives.
+@dataclass(frozen=True)
+class Promotion:
+    """The best response, if any finalist survived, and those who did not."""
 
-    Programs already in the pool, and programs that fail on fresh seeds, are passed over.
+    best: BestResponse | None
+    rejected: tuple[Rejection, ...]
+
+
+async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: Scorer) -> Promotion:
+    """The best response among ``ranked`` (best first by the search's score).
+
+    Programs already in the pool are passed over; those that fail on fresh seeds or in the audit are rejected.
     """
     eligible = [c for c in ranked if c.program.id not in task.taken]
+    rejected: list[Rejection] = []
     for start in range(0, len(eligible), FINALISTS):
         finalists = eligible[start : start + FINALISTS]
-        chosen = await _fresh(task, finalists, scorer, "choose")
+        chosen = _scored(finalists, await _fresh(task, finalists, scorer, "choose"), rejected)
         for candidate, _ in sorted(chosen, key=lambda pair: -pair[1].mean_return):
-            reported = await _fresh(task, [candidate], scorer, "report")
-            if reported:
-                return BestResponse(candidate, reported[0][1])
-    return None
+            for _, fresh in _scored([candidate], await _fresh(task, [candidate], scorer, "report"), rejected):
+                return Promotion(BestResponse(candidate, fresh), tuple(rejected))
+    return Promotion(None, tuple(rejected))
 
 
 async def _fresh(
     task: BestResponseTask, candidates: Sequence[Candidate], scorer: Scorer, purpose: str
-) -> list[tuple[Candidate, Scored]]:
+) -> list[Evaluation]:
     scoring = replace(
         task.scoring,
         seed=match_seed(task.fresh_seed, purpose),
         matches_per_opponent=task.fresh_matches_per_opponent,
+        audit_share=1.0,
     )
-    evaluations = await asyncio.gather(*(scorer.score(c.program, scoring) for c in candidates))
-    return [(c, e) for c, e in zip(candidates, evaluations, strict=True) if isinstance(e, Scored)]
+    return await asyncio.gather(*(scorer.score(c.program, scoring) for c in candidates))
+
+
+def _scored(
+    candidates: Sequence[Candidate], evaluations: Sequence[Evaluation], rejected: list[Rejection]
+) -> list[tuple[Candidate, Scored]]:
+    """Those that ran; the others are added to ``rejected``."""
+    survivors = []
+    for candidate, evaluation in zip(candidates, evaluations, strict=True):
+        if isinstance(evaluation, Failed):
+            rejected.append(Rejection(candidate.program.id, evaluation.fault, evaluation.traceback))
+        else:
+            survivors.append((candidate, evaluation))
+    return survivors

@@ -39,6 +39,7 @@ class Iteration:
     failures: Mapping[str, int]
     llm_calls: int | None
     wall_s: float | None
+    rejected: tuple[tuple[str, str, str], ...]  # id, fault, detail of finalists that were not promoted
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,10 @@ def _iteration(entry: Mapping[str, object]) -> Iteration:
         failures={kind: n for kind, n in counts.items() if n},
         llm_calls=as_int(entry.get("llm_calls")),
         wall_s=as_number(entry.get("wall_s")),
+        rejected=tuple(
+            (as_text(r.get("id")), as_text(r.get("fault")), as_text(r.get("detail")))
+            for r in map(as_map, as_list(entry.get("rejected")))
+        ),
     )
 
 

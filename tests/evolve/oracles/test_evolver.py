@@ -155,4 +155,5 @@ async def test_what_a_commit_leaves_in_the_log() -> None:
         "outcome": "failed",
         "fault": "timeout",
         "mean_return": None,
+            "level": None,
     }

@@ -25,7 +25,7 @@ def ranked(*strengths: float) -> list[Candidate]:
 
 
 def promoted(candidates: list[Candidate], scorer: ToyScorer, task: BestResponseTask = TASK) -> BestResponse | None:
-    return asyncio.run(promote(task, candidates, scorer))
+    return asyncio.run(promote(task, candidates, scorer)).best
 
 
 def test_the_best_finalist_on_fresh_seeds_wins_whatever_the_search_said() -> None:

@@ -63,7 +63,7 @@ class ToyScorer:
             return Failed("match", "runtime_error", f"ValueError: {error}")
         matches = task.matches_per_opponent
         results = {i: OpponentReturn(own - strength_of(o), 1.0, matches) for i, o in task.opponents.items()}
-        return stratified(results, task, "a transcript")
+        return replace(stratified(results, task), transcript="a transcript")
 
 
 @dataclass
