@@ -30,11 +30,8 @@ def describe(source: str) -> str:
     ):
         if names:
             lines.append(f"{title} {_listed(names)}.")
-    counts = [
-        f"{sum(isinstance(node, kinds) for node in nodes)} {name}"
-        for name, kinds in (("branches", _BRANCHES), ("loops", _LOOPS), ("return statements", (ast.Return,)))
-    ]
-    lines.append(f"It has {', '.join(counts)} in {len(source.splitlines())} lines.")
+    for name, kinds in (("branches", _BRANCHES), ("loops", _LOOPS), ("return statements", (ast.Return,))):
+        lines.append(f"Number of {name}: {sum(isinstance(node, kinds) for node in nodes)}.")
     return "\n".join(lines)
 
 
