@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from games.foraging_helpers import HELPERS
 from sandbox.program_errors import POLICY_FILE
 from sandbox.sharing import keeps_state_in_instances
 
@@ -136,7 +137,7 @@ def run_module(code: bytes, seed: int) -> dict[str, Any]:
     module = types.ModuleType("policy")
     sys.modules["policy"] = module  # dataclasses and typing look the defining module up by name
     namespace = module.__dict__
-    namespace["__builtins__"] = {**vars(builtins), "__import__": _importer(seed)}
+    namespace["__builtins__"] = {**vars(builtins), **HELPERS, "__import__": _importer(seed)}
     exec(marshal.loads(code), namespace)
     return namespace
 
@@ -146,9 +147,10 @@ def new_player(namespace: dict[str, Any], player: int, seed: int) -> Callable[[A
     if "Policy" in namespace:
         act: Callable[[Any], Any] = namespace["Policy"](player, seed).act
         return act
-    if "policy" in namespace:
-        function: Callable[[Any], Any] = namespace["policy"]
-        return function
+    for name in ("policy", f"history_dependent_policy_{player}"):  # the second as the PIBR paper's listings spell it
+        if name in namespace:
+            function: Callable[[Any], Any] = namespace[name]
+            return function
     defined = [name for name in namespace if not name.startswith("__")]
     near = difflib.get_close_matches("Policy", defined, n=1, cutoff=0.5)
     raise NameError(

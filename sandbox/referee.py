@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from games.core import ActionHistoryGame, Game, Observation, PolicyFactory
+from games.match import with_program_sources
 from sandbox import wire
 from sandbox.episodes import EpisodeBatch, LocalSeat, RemoteSeat, Seat
 from sandbox.faults import Fault, SandboxError, Stage
@@ -119,6 +120,7 @@ class Referee:
         if len(seated) != game.spec.num_players:
             raise ValueError(f"{game.spec.name} has {game.spec.num_players} players, got {len(seated)}")
         limits = self._limits_for(game, limits)
+        game = with_program_sources(game, seated)
         size = 1 if strict else max(1, game.spec.lockstep)
         outcomes: list[Outcome] = []
         for start in range(0, len(seeds), size):
