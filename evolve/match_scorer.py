@@ -10,14 +10,13 @@ import numpy as np
 
 from evolve.program import Program
 from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored, ScoringTask
+from evolve.transcript import transcript
 from games.core import Game
 from games.seeds import MATCH_SEED_BITS, match_seed
 from sandbox.audit import audit
 from sandbox.faults import Fault
 from sandbox.limits import Limits
 from sandbox.referee import MatchRecord, Referee
-
-_EXCERPT_ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,9 @@ def score(referee: Referee, game: Game, program: Program, task: ScoringTask, lim
     if is_audited(program, task) and (mismatch := _audit(referee, game, program, duels, limits)):
         return Failed("audit", "audit_mismatch", mismatch, level)
     worst = min(by_opponent, key=lambda i: by_opponent[i].mean)
-    return replace(stratified(by_opponent, task), transcript=transcript(duels[worst]), level=level)
+    shown = duels[worst].shown
+    text = "" if shown is None else transcript(game, shown, duels[worst].shown_seat)
+    return replace(stratified(by_opponent, task), transcript=text, level=level)
 
 
 def is_audited(program: Program, task: ScoringTask) -> bool:
@@ -73,22 +74,6 @@ def stratified(by_opponent: Mapping[str, OpponentReturn], task: ScoringTask) -> 
     mean = sum(task.weights[i] * r.mean for i, r in by_opponent.items())
     variance = sum((task.weights[i] * r.stderr) ** 2 for i, r in by_opponent.items())
     return Scored(mean, math.sqrt(variance), by_opponent)
-
-
-def transcript(duel: _Duel) -> str:
-    """The first and last rounds of one match as two lines of actions, or ``""`` for games without such a record."""
-    if duel.shown is None or not isinstance(duel.shown.actions, np.ndarray):
-        return ""
-    actions = duel.shown.actions
-    mine, theirs = actions[:, duel.shown_seat], actions[:, 1 - duel.shown_seat]
-    return "\n".join((f"its actions:      {_excerpt(mine)}", f"opponent actions: {_excerpt(theirs)}"))
-
-
-def _excerpt(actions: np.ndarray) -> str:
-    if len(actions) <= 2 * _EXCERPT_ROUNDS:
-        return " ".join(map(str, actions))
-    first, last = actions[:_EXCERPT_ROUNDS], actions[-_EXCERPT_ROUNDS:]
-    return f"{' '.join(map(str, first))} ... {' '.join(map(str, last))}"
 
 
 def _play(
