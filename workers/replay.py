@@ -23,7 +23,7 @@ from games.registry import make_game
 from workers.controller import Controller, Outcome
 from workers.fleet import ReplayFleet
 from workers.pool import LocalPool, PoolScorer, default_size
-from workers.run import findings
+from workers.run import findings, llm_name
 from workers.run_directory import RunDirectory
 from workers.scorer import ScorerConfig
 from workers.settings import Experiment
@@ -41,7 +41,7 @@ def replay(run: RunDirectory, experiment: Experiment, telemetry: Telemetry) -> s
     # The recorded order ends where the budget ended the run; this machine's clock must not end it earlier.
     again = replace(experiment, execution="local", budget=Budget())
     again = replace(again, psro=replace(again.psro, iterations=_iterations(summary)))
-    llm = ReplayLLM(load_completions(run.path), experiment.llm.model)
+    llm = ReplayLLM(load_completions(run.path), llm_name(experiment.llm.model))
     orders = {e["task"]: _order(e["operations"]) for e in events if e["type"] == "order"}
     game = make_game(again.game.name, **again.game.parameters)
     with tempfile.TemporaryDirectory(prefix="csro-replay-") as directory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,7 +14,7 @@ from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import stop_server
 from evolve.archive.store import Store, settle_stored
 from evolve.llm.core import LLM
-from evolve.llm.providers import make_llm
+from evolve.llm.providers import WeightedModel, make_llm
 from evolve.llm.recording import RecordedLLM
 from evolve.llm.replay import export_completions
 from evolve.oracles.archive_search import Fleet
@@ -118,7 +118,7 @@ def summarise(experiment: Experiment, outcome: Outcome, isolation: IsolationRepo
         "game": experiment.game.name,
         "method": experiment.method,
         "oracle": experiment.oracle.kind,
-        "model": experiment.llm.model,
+        "model": llm_name(experiment.llm.model),
         "seed": experiment.seed,
         "stopped": outcome.stopped,
         "sandbox": {
@@ -157,6 +157,10 @@ def _final(outcome: Outcome) -> dict[str, Any]:
         "exploitability_in_pool": outcome.meta_strategy.exploitability,
         **({"opponent": players[1]} if len(players) > 1 else {}),
     }
+
+
+def llm_name(model: str | Sequence[WeightedModel]) -> str:
+    return model if isinstance(model, str) else "+".join(member.model for member in model)
 
 
 def versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ import tomli_w
 
 from evolve.archive.core import ArchiveSettings
 from evolve.llm.budget import Budget
-from evolve.llm.providers import ProviderSettings
+from evolve.llm.providers import ProviderSettings, WeightedModel
 from evolve.meta_solvers import meta_solver
 from evolve.oracles.archive_search import Effort
 from evolve.oracles.registry import archive_shape, oracle_kinds
@@ -91,12 +91,13 @@ class ArchiveKeys:
 
 @dataclass(frozen=True)
 class LLMSettings:
-    """``model`` is ``provider:model`` or ``offline``; ``in_flight`` is the number of proposals under way at a time.
+    """``model`` is ``provider:model`` or ``offline``, or a list of tables ``{model, weight}`` that share the prompts;
+    ``in_flight`` is the number of proposals under way at a time.
 
     The last four: see :class:`evolve.llm.providers.ProviderSettings`.
     """
 
-    model: str = "offline"
+    model: str | tuple[WeightedModel, ...] = "offline"
     temperature: float = 1.0
     max_output_tokens: int = 8192
     in_flight: int = 8
@@ -273,13 +274,27 @@ def _convert(value: object, hint: Any, key: str) -> Any:
         return value
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
+        if typing.get_origin(option) is tuple and isinstance(value, list):
+            return tuple(_element(entry, typing.get_args(option)[0], f"{key}[{i}]") for i, entry in enumerate(value))
         if option is float and type(value) is int:
             return float(value)
         if option is not type(None) and type(value) is option:
             _check_number(value, key)
             return value
-    names = " or ".join("none" if o is type(None) else o.__name__ for o in options)
+    names = " or ".join(_type_name(option) for option in options)
     raise SettingsError(f"{key}={value!r}: must be of type {names}")
+
+
+def _element(entry: object, kind: type[T], key: str) -> T:
+    if not isinstance(entry, dict):
+        raise SettingsError(f"{key}={entry!r}: must be a table")
+    return _build(kind, entry, f"{key}.")
+
+
+def _type_name(option: Any) -> str:
+    if option is type(None):
+        return "none"
+    return "list of tables" if typing.get_origin(option) is tuple else str(option.__name__)
 
 
 def _check_number(value: object, key: str) -> None:

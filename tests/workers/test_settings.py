@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from evolve.llm.providers import WeightedModel
 from workers.settings import Experiment, SettingsError, experiment_from, load_experiment, preset_names
 
 
@@ -20,6 +21,12 @@ def test_overrides_take_toml_values_and_bare_words() -> None:
     assert experiment.llm.model == "openai:gpt-x"
     assert experiment.budget.usd == 2.0
     assert experiment.seed == 5
+
+
+def test_an_ensemble_is_a_list_of_models_with_weights() -> None:
+    experiment = load_experiment("demo", ['llm.model=[{model="openai:a", weight=3}, {model="offline"}]'])
+    assert experiment.llm.model == (WeightedModel("openai:a", 3.0), WeightedModel("offline"))
+    assert experiment_from(tomllib.loads(experiment.to_toml())) == experiment
 
 
 def test_a_file_is_read_by_path(tmp_path: Path) -> None:
@@ -47,6 +54,9 @@ def test_a_file_is_read_by_path(tmp_path: Path) -> None:
         ("novalue", "KEY=VALUE"),
         ("execution=cloud", "ray or local"),
         ("sandbox.memory=1", "memory_bytes"),
+        ("llm.model=[1]", "must be a table"),
+        ('llm.model=[{modle="offline"}]', "did you mean model"),
+        ("llm.model=3", "must be of type str or list of tables"),
     ],
 )
 def test_bad_overrides_are_told_in_one_line(override: str, hint: str) -> None:
