@@ -130,7 +130,8 @@ class Controller:
         )
         meta_strategy = await _unless_failed(psro.run(), ticker)
         metrics = await self._evaluate(psro.state, meta_strategy)
-        stopped = self._stop_reason() if psro.state.responses < self._responses_wanted(psro.state) else None
+        early = self._cut_short or psro.state.responses < self._responses_wanted(psro.state)
+        stopped = self._stop_reason() if early else None
         return Outcome(psro.state, meta_strategy, metrics, self._ledger.spent(), stopped)
 
     def _responses_wanted(self, state: PsroState) -> int:
