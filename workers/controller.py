@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
 from evolve.archive.store import Store
-from evolve.llm.budget import Budget, Ledger, Usage
+from evolve.llm.budget import Ledger, Usage
 from evolve.llm.core import LLM
 from evolve.meta_solvers import MetaStrategy, meta_solver
 from evolve.oracles.archive_search import Fleet, OracleSetup
@@ -58,7 +57,9 @@ class _Current:
 
 
 class Controller:
-    """One run (or replay), given its store, its scoring processes, its evolvers and the driver's own model."""
+    """One run (or replay), given its store, its scoring processes, its evolvers and the driver's own model.
+
+    A replay ends after ``replayed_searches``, whatever cut one of them short: the run may have gone on after it."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Controller:
         fleet: Fleet,
         llm: LLM,
         telemetry: Telemetry,
+        replayed_searches: int | None = None,
     ) -> None:
         self._experiment = experiment
         self._game: Game = make_game(experiment.game.name, **experiment.game.parameters)
@@ -81,6 +83,8 @@ class Controller:
         self._archive_settings = experiment.archive_settings(self._game.spec.return_range)
         self._current: _Current | None = None
         self._interrupted = False
+        self._replayed_searches = replayed_searches
+        self._searches_ended = 0
         self._cut_short: str | None = None
         self._wall = WallClock(store, experiment.budget)
 
@@ -170,6 +174,7 @@ class Controller:
         self._current = _Current(task, record.iteration, [])
 
     def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None:
+        self._searches_ended += 1
         archive = self._store.archive(task.task_id, self._archive_settings)
         self._log_islands(record.iteration)
         order = [f"{operation[0]}{index}" for operation, index in archive.operations()]
@@ -291,6 +296,8 @@ class Controller:
     # -- ending early ------------------------------------------------------------------------------------------
 
     def _stop_reason(self) -> str | None:
+        if self._replayed_searches is not None:
+            return "the recording ends here" if self._searches_ended >= self._replayed_searches else None
         return exhausted(self._ledger.spent(), self._experiment.budget) or self._wall.exhausted() or self._cut_short
 
     def _drain(self) -> None:
@@ -311,46 +318,6 @@ class Controller:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop)
             stack.callback(loop.remove_signal_handler, number)
-
-
-class WallClock:
-    """The run's own seconds over all its resumes, kept in the store."""
-
-    def __init__(self, store: Store, budget: Budget) -> None:
-        self._store = store
-        self._limit_s = budget.wall_s
-        record: Mapping[str, object] = store.load("wall") or {"wall_s": 0.0}
-        self._before_s = cast(float, record["wall_s"])
-        self._started_s = time.monotonic()
-
-    @property
-    def wall_s(self) -> float:
-        return self._before_s + time.monotonic() - self._started_s
-
-    def check(self, drain: Callable[[], None]) -> None:
-        """Saves the time spent; past the limit calls ``drain``."""
-        self._store.save("wall", {"wall_s": self.wall_s})
-        if self.exhausted():
-            drain()
-
-    def exhausted(self) -> str | None:
-        if self._limit_s is None or self.wall_s < self._limit_s:
-            return None
-        return f"budget.wall_s={self._limit_s:g} is spent"
-
-
-def exhausted(spent: Usage, budget: Budget) -> str | None:
-    """Which limit of the LLM budget is reached, in words; ``None`` if none is."""
-    amounts = {
-        "llm_calls": spent.llm_calls,
-        "tokens": spent.tokens_in + spent.tokens_out,
-        "usd": spent.usd,
-    }
-    for name, amount in amounts.items():
-        limit = getattr(budget, name)
-        if limit is not None and amount >= limit:
-            return f"budget.{name}={limit:g} is spent"
-    return None
 
 
 async def _unless_failed(work: Any, watcher: asyncio.Task[None]) -> Any:

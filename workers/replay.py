@@ -50,7 +50,9 @@ def replay(run: RunDirectory, experiment: Experiment, telemetry: Telemetry) -> s
         try:
             fleet = ReplayFleet(game, store, llm, PoolScorer(pool), orders)
             driver = _CommittedOnly(llm, {f"{e['task']}/{e['proposal']}" for e in events if e["type"] == "commit"})
-            outcome = asyncio.run(Controller(again, store, pool, fleet, driver, telemetry).run())
+            outcome = asyncio.run(
+                Controller(again, store, pool, fleet, driver, telemetry, len(summary["iterations"])).run()
+            )
             repeated = _plain(store.events())
         finally:
             pool.close()

@@ -80,3 +80,5 @@ def test_descriptions_a_small_budget_and_more_of_it_later(tmp_path: Path) -> Non
     assert json.loads(replayed.stdout)["identical"] is True
     finished(csro("run", "rrps_best_of_n", "--resume", "--out", str(out), "--set", "budget.llm_calls=50"))
     assert [e["task"] for e in commits(out)] == ["br-000"] * 2 + ["br-001"] * 4
+    replayed = finished(csro("replay", str(out), "--json"))
+    assert json.loads(replayed.stdout) == {"identical": True, "first_difference": None}
