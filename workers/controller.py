@@ -23,6 +23,7 @@ from games.core import Game
 from games.registry import make_game
 from games.seeds import match_seed
 from workers.evaluation import PopulationResult, measure
+from workers.limits import WallClock, exhausted
 from workers.pool import PoolScorer, ScorerPool
 from workers.scorer import Player
 from workers.settings import Experiment
