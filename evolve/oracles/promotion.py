@@ -32,7 +32,7 @@ async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: S
 
     Programs already in the pool are passed over; those that fail on fresh seeds or in the audit are rejected.
     """
-    eligible = [c for c in ranked if c.program.id not in task.taken]
+    eligible = _unlike_first([c for c in ranked if c.program.id not in task.taken])
     rejected: list[Rejection] = []
     for start in range(0, len(eligible), FINALISTS):
         finalists = eligible[start : start + FINALISTS]
@@ -41,6 +41,27 @@ async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: S
             for _, fresh in _scored([candidate], await _fresh(task, [candidate], scorer, "report"), rejected):
                 return Promotion(BestResponse(candidate, fresh), tuple(rejected))
     return Promotion(None, tuple(rejected))
+
+
+def _unlike_first(ranked: Sequence[Candidate]) -> list[Candidate]:
+    """In the same order, but programs that did exactly what a better-placed one did come last.
+
+    Copies of one lucky program would otherwise take all finalists' places."""
+    seen: set[tuple[object, ...]] = set()
+    unlike: list[Candidate] = []
+    alike: list[Candidate] = []
+    for candidate in ranked:
+        behaviour = _behaviour(candidate.evaluation)
+        (alike if behaviour in seen else unlike).append(candidate)
+        seen.add(behaviour)
+    return unlike + alike
+
+
+def _behaviour(evaluation: Evaluation) -> tuple[object, ...]:
+    if isinstance(evaluation, Failed):
+        return (evaluation.fault,)
+    returns = sorted((i, r.mean, r.stderr) for i, r in evaluation.by_opponent.items())
+    return (evaluation.mean_return, evaluation.stderr, *returns)
 
 
 async def _fresh(

@@ -33,6 +33,16 @@ def game(request: pytest.FixtureRequest) -> Game:
     return make_game(request.param)
 
 
+def _is_symmetric(name: str) -> bool:
+    spec = make_game(name).spec
+    return spec.symmetric and spec.num_players == 2
+
+
+@pytest.fixture(params=[name for name in (*game_names(), *FAMILY_MEMBERS) if _is_symmetric(name)])
+def symmetric_game(request: pytest.FixtureRequest) -> Game:
+    return make_game(request.param)
+
+
 class _Random:
     """Uniform over the legal actions."""
 
@@ -159,10 +169,9 @@ def test_the_seed_program_plays_itself(game: Game) -> None:
     assert (first.returns >= game.spec.return_range[0]).all()
 
 
-def test_seats_of_a_symmetric_game_are_exchangeable(game: Game) -> None:
+def test_seats_of_a_symmetric_game_are_exchangeable(symmetric_game: Game) -> None:
     """Random against the first reference policy earns the same from either seat, within noise."""
-    if not (game.spec.symmetric and game.spec.num_players == 2):
-        pytest.skip("not symmetric")
+    game = symmetric_game
     other = next(iter(_population(game).values()))
     me = random_policy(game)
     first = np.array([record_match(game, [me, other], match_seed(1, i)).returns[0] for i in range(15)])

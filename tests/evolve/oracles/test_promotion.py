@@ -36,6 +36,12 @@ def test_the_best_finalist_on_fresh_seeds_wins_whatever_the_search_said() -> Non
     assert len(scorer.asked) == FINALISTS + 1
 
 
+def test_copies_of_a_lucky_program_do_not_take_all_places() -> None:
+    copies = [replace(c, evaluation=Scored(100.0, 1.0, {})) for c in ranked(*range(1, FINALISTS + 1))]
+    best = promoted([*copies, *ranked(50)], ToyScorer())
+    assert best is not None and best.candidate.program == program(50)
+
+
 def test_choice_and_report_have_seeds_of_their_own() -> None:
     scorer = ToyScorer()
     promoted(ranked(1, 2), scorer)
