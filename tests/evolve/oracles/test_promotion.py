@@ -38,7 +38,8 @@ def test_the_best_finalist_on_fresh_seeds_wins_whatever_the_search_said() -> Non
 
 def test_copies_of_a_lucky_program_do_not_take_all_places() -> None:
     copies = [replace(c, evaluation=Scored(100.0, 1.0, {})) for c in ranked(*range(1, FINALISTS + 1))]
-    best = promoted([*copies, *ranked(50)], ToyScorer())
+    other = replace(ranked(50)[0], evaluation=Scored(90.0, 1.0, {}))
+    best = promoted([*copies, other], ToyScorer())
     assert best is not None and best.candidate.program == program(50)
 
 
