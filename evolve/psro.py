@@ -98,10 +98,6 @@ class Observer(Protocol):
     def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None: ...
 
 
-class PoolMemberFailedError(RuntimeError):
-    """A promoted policy fails in a match of the empirical game; the message names it and its fault."""
-
-
 class Psro:
     """One run. ``stop_reason`` is asked before each search; any text ends the run there, with all that it has."""
 
@@ -173,6 +169,8 @@ class Psro:
         )
         self._observer.search_started(task, record)
         response = await self._oracle.respond(task)
+        if response.best is None and response.programs == 0:
+            return  # not a single child was paid for: no answer, so a resume with more budget asks again
         record = replace(
             record,
             best_response=_best_response_json(response),
@@ -248,11 +246,13 @@ class Psro:
         )
         evaluation = await self._scorer.score(program, task)
         if isinstance(evaluation, Failed):
-            raise PoolMemberFailedError(
-                f"policy {program.id} of the pool failed against {opponent.id} ({evaluation.fault}): "
-                f"{evaluation.traceback.strip().splitlines()[-1] if evaluation.traceback.strip() else 'no traceback'}"
+            # It was promoted against others, so here it plays on and loses all there is to lose.
+            self._store.log(
+                {"type": "forfeit", "program": program.id, "opponent": opponent.id, "fault": evaluation.fault}
             )
-        payoff = evaluation.by_opponent[opponent.id]
+            payoff = OpponentReturn(self._game.spec.return_range[0], 0.0, task.matches_per_opponent)
+        else:
+            payoff = evaluation.by_opponent[opponent.id]
         self._store.payoffs.put(program.id, opponent.id, block, payoff)
         return payoff
 

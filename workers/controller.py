@@ -160,7 +160,8 @@ class Controller:
     async def _supervise(self, fleet: Fleet, search: Search) -> None:
         """Runs the fleet; a search that was cut short by a signal is not promoted from."""
         self._fleet = fleet
-        self._wall.check(self._drain)
+        if self._interrupted:
+            raise RunInterruptedError
         finished = await fleet.evolve(search)
         if self._interrupted:
             raise RunInterruptedError
@@ -192,6 +193,8 @@ class Controller:
                 f"{record.llm_calls} LLM calls, {record.wall_s:.0f} s"
             )
         self._current = None
+        if self._interrupted:
+            raise RunInterruptedError
 
     def _lineage(self, task: BestResponseTask, program_id: str) -> list[dict[str, Any]]:
         """The promoted program and its first parents back to a founder, with their sources for the report's diffs."""

@@ -92,7 +92,8 @@ async def play_population(
     async def pair(member: str, policy: Player, bot: str) -> None:
         nonlocal finished
         first, second = (policy, bot) if player == 0 else (bot, policy)
-        outcomes = await pool.call(ScoringProcess.head_to_head, first, second, matches_against(seed, bot, matches))
+        seeds = matches_against(seed, bot, matches, list(members).index(member))
+        outcomes = await pool.call(ScoringProcess.head_to_head, first, second, seeds)
         for outcome in outcomes:
             if not isinstance(outcome, Fault):
                 result.returns[member][bot].append(outcome[player])

@@ -16,6 +16,10 @@ from evolve.scoring import Scorer
 from games.core import Game
 
 
+class OrderError(ValueError):
+    """The recorded order cannot be carried out: the replay has left the run."""
+
+
 class LocalFleet:
     """One evolver in this process with ``in_flight`` proposals under way."""
 
@@ -81,7 +85,7 @@ class ReplayFleet:
         while index not in tickets:
             ticket = evolver.archive.claim("replay", time.time())
             if ticket is None:
-                raise ValueError(f"the recorded order asks for proposal {index}, which the archive does not hand out")
+                raise OrderError(f"the recorded order asks for proposal {index}, which the archive does not hand out")
             tickets[ticket.index] = ticket
         return tickets[index]
 

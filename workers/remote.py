@@ -11,10 +11,11 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RaySystemError
+from ray.exceptions import RayActorError, RaySystemError, RayTaskError
 
 from evolve.archive.redis import RedisStore
 from evolve.llm.core import LLMError
@@ -23,11 +24,13 @@ from evolve.llm.recording import RecordedLLM
 from evolve.oracles.evolver import Evolver, Search
 from games.registry import make_game
 from sandbox.faults import SandboxError
+from workers.errors import RunFailedError
 from workers.pool import ATTEMPTS, P, PoolScorer, R, Work
 from workers.scorer import ScorerConfig, ScoringProcess
 from workers.settings import Experiment
 
 PROVIDER_VARIABLES = (
+    "CSRO_REDIS_URL",  # may hold a password; evolvers are handed the store itself
     "OPENAI_API_KEY",
     "OPENAI_BASE_URL",
     "OPENAI_ORG_ID",
@@ -67,26 +70,29 @@ def connect(num_cpus: int) -> Secrets:
     """Joins the running Ray cluster, else starts one on this machine with ``num_cpus`` processors.
 
     Provider keys are kept out of the environment that Ray's processes inherit, and returned.
-    Raises ``RuntimeError`` with one line if Ray does not start.
+    Raises :class:`workers.errors.RunFailedError` with one line if Ray does not start.
     """
     with _without_secrets() as secrets:
         common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "csro"}
         try:
-            ray.init(address="auto", **common)
-        except ConnectionError:
+            if _cluster_runs():
+                ray.init(address="auto", **common)
+                return secrets
             for name, value in _LOCAL_DEFAULTS.items():
                 os.environ.setdefault(name, value)
-            try:
-                ray.init(
-                    address="local",
-                    num_cpus=num_cpus,
-                    include_dashboard=False,
-                    object_store_memory=100_000_000,
-                    **common,
-                )
-            except (RaySystemError, OSError, TimeoutError) as error:
-                raise RuntimeError(f"Ray did not start ({error}); try --set execution=local") from error
+            ray.init(
+                address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=100_000_000, **common
+            )
+        except (RaySystemError, OSError, TimeoutError, RuntimeError) as error:
+            raise RunFailedError(f"Ray did not start ({error}); try --set execution=local") from error
         return secrets
+
+
+def _cluster_runs() -> bool:
+    """Is there a cluster to join: one named by ``RAY_ADDRESS``, or started here with ``ray start``?
+
+    Another run's private Ray is none: it would end with that run."""
+    return bool(os.environ.get("RAY_ADDRESS")) or Path("/tmp/ray/ray_current_cluster").exists()
 
 
 def disconnect() -> None:
@@ -155,6 +161,8 @@ class RayPool:
                 try:
                     result: R = await self._actors[chosen].run.remote(work, args, kwargs)
                     return result
+                except RayTaskError as error:
+                    raise error.cause from None
                 except RayActorError:
                     await asyncio.sleep(0.2 * 2**attempt)
                 finally:
@@ -208,6 +216,7 @@ class RayFleet:
         self._run_id = experiment.run_id
         self._slots = -(-experiment.llm.in_flight // self._count)
         self._actors: list[Any] = []
+        self._draining = False
 
     def _start(self) -> list[Any]:
         actor = ray.remote(
@@ -219,6 +228,7 @@ class RayFleet:
         ]
 
     async def evolve(self, search: Search) -> bool:
+        self._draining = False
         self._actors = self._actors or self._start()
         await asyncio.gather(*(self._keep_evolving(actor, search) for actor in self._actors))
         return self._store.archive(search.task.task_id, search.archive).progress().done
@@ -226,12 +236,17 @@ class RayFleet:
     async def _keep_evolving(self, actor: Any, search: Search) -> None:
         for _ in range(_RESTARTS):
             try:
+                if self._draining:
+                    return None
                 return await actor.evolve.remote(search, self._slots)  # type: ignore[no-any-return]
+            except RayTaskError as error:
+                raise error.cause from None  # the error itself, not its traceback in another process
             except RayActorError:
                 await asyncio.sleep(0.5)
         raise LLMError(f"evolver actors died {_RESTARTS} times; see the Ray logs")
 
     async def drain(self) -> None:
+        self._draining = True
         for actor in self._actors:
             actor.drain.remote()
 

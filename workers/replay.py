@@ -21,7 +21,7 @@ from evolve.llm.core import BudgetExhaustedError, Completion, Prompt
 from evolve.llm.replay import ReplayLLM, ReplayMissError, load_completions
 from games.registry import make_game
 from workers.controller import Controller, Outcome
-from workers.fleet import ReplayFleet
+from workers.fleet import OrderError, ReplayFleet
 from workers.pool import LocalPool, PoolScorer, default_size
 from workers.run import findings, llm_name
 from workers.run_directory import RunDirectory
@@ -29,7 +29,7 @@ from workers.scorer import ScorerConfig
 from workers.settings import Experiment
 from workers.telemetry import Telemetry
 
-_TIMING = frozenset({"t_s", "wall_s"})
+_TIMING = frozenset({"t_s", "wall_s", "epoch"})  # an island's epoch is logged as it was at the claim
 
 
 def replay(run: RunDirectory, experiment: Experiment, telemetry: Telemetry) -> str | None:
@@ -54,6 +54,8 @@ def replay(run: RunDirectory, experiment: Experiment, telemetry: Telemetry) -> s
                 Controller(again, store, pool, fleet, driver, telemetry, len(summary["iterations"])).run()
             )
             repeated = _plain(store.events())
+        except (ReplayMissError, OrderError) as error:
+            return str(error)
         finally:
             pool.close()
             store.close()
@@ -129,11 +131,13 @@ def _untimed(value: Any) -> Any:
 
 
 def _compared(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
+    """Commits by task and proposal, then promotions: several evolvers may log in another order than they committed."""
+    compared = [
         {key: value for key, value in event.items() if key not in _TIMING}
         for event in events
         if event["type"] in ("commit", "promotion")
     ]
+    return sorted(compared, key=lambda e: (e["type"], e.get("task", ""), e.get("proposal", 0), e.get("iteration", 0)))
 
 
 def _place(event: Mapping[str, Any]) -> str:

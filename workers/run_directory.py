@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
@@ -32,6 +33,7 @@ class RunDirectory:
     @classmethod
     def create(cls, experiment: Experiment, name: str, out: str | None) -> tuple[RunDirectory, Experiment]:
         """A new run: its directory and the experiment with its run id. Raises :class:`RunDirectoryError`."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
         run_id = experiment.run_id or f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         path = Path(out) if out else Path("runs") / run_id
         if (path / "experiment.toml").exists():
@@ -56,7 +58,9 @@ class RunDirectory:
     @classmethod
     def latest(cls, name: str) -> Path:
         """The newest run of preset ``name`` under ``runs/``. Raises :class:`RunDirectoryError` if there is none."""
-        found = sorted(Path("runs").glob(f"{name}-*/experiment.toml"), key=lambda p: p.stat().st_mtime)
+        stamped = re.compile(re.escape(name) + r"-\d{8}-\d{6}-[0-9a-f]{4}")
+        files = [p for p in Path("runs").glob(f"{name}-*/experiment.toml") if stamped.fullmatch(p.parent.name)]
+        found = sorted(files, key=lambda p: p.stat().st_mtime)
         if not found:
             raise RunDirectoryError(f"no run of {name} under runs/ to resume; name its directory with --out")
         return found[-1].parent

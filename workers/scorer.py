@@ -117,6 +117,8 @@ class _NamedPolicies(Protocol):
     def reference_policies(self) -> Mapping[str, PolicyFactory]: ...
 
 
-def matches_against(seed: int, opponent: str, matches: int) -> list[int]:
-    """Seeds of an evaluation's matches against one member of the population."""
-    return [match_seed(seed, "population", opponent, k) for k in range(matches)]
+def matches_against(seed: int, opponent: str, matches: int, member: int = 0) -> list[int]:
+    """Seeds of an evaluation's matches against one bot. Members of a mixture, counted from 0, have seeds of their own:
+    the standard error of the mixture takes their matches for independent."""
+    own = (member,) if member else ()
+    return [match_seed(seed, "population", opponent, k, *own) for k in range(matches)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
+import re
 import tomllib
 import types
 import typing
@@ -191,6 +193,9 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
         raise SettingsError(str(error)) from None
     values["sandbox"] = {**spec.limits, **_table(values, "sandbox")}
     experiment = _build(Experiment, values, "")
+    _check_minimums(experiment)
+    if spec.num_players != 2:
+        raise SettingsError(f"game.name={name!r} has {spec.num_players} players; method csro needs two")
     try:
         meta_solver(experiment.psro.meta_solver)
     except ValueError as error:
@@ -221,7 +226,10 @@ def _read(preset_or_path: str) -> dict[str, Any]:
     if path.suffix == ".toml" or path.is_file():
         if not path.is_file():
             raise SettingsError(f"no experiment file {preset_or_path}")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise SettingsError(f"{preset_or_path} is not UTF-8 text: {error}") from None
     elif preset_or_path in preset_names():
         text = (_presets() / f"{preset_or_path}.toml").read_text(encoding="utf-8")
     else:
@@ -283,6 +291,57 @@ def _convert(value: object, hint: Any, key: str) -> Any:
             return value
     names = " or ".join(_type_name(option) for option in options)
     raise SettingsError(f"{key}={value!r}: must be of type {names}")
+
+
+_MINIMUMS = {
+    "psro.iterations": 1,
+    "psro.payoff_matches": 2,  # one match says nothing of the spread, and no figure goes without its error
+    "oracle.matches": 2,
+    "oracle.fresh_matches": 2,
+    "oracle.samples": 1,
+    "oracle.top_k": 1,
+    "archive.num_islands": 1,
+    "archive.proposals": 1,
+    "archive.temperature_period": 1,
+    "archive.lease_s": 1,
+    "llm.in_flight": 1,
+    "llm.max_attempts": 1,
+    "llm.max_output_tokens": 1,
+    "evaluation.matches": 2,
+    "workers.evolvers": 1,
+    "sandbox.source_bytes": 1,
+}
+_SHARES = ("oracle.audit_share", "oracle.edit_share", "oracle.min_support")
+_POSITIVE = (
+    "archive.temperature",
+    "archive.length_temperature",
+    "llm.timeout_s",
+    "sandbox.load_timeout_s",
+    "sandbox.move_timeout_s",
+    "sandbox.cpu_s",
+    "sandbox.memory_bytes",
+)
+
+
+def _check_minimums(experiment: Experiment) -> None:
+    for key, least in _MINIMUMS.items():
+        if _value(experiment, key) < least:
+            raise SettingsError(f"{key}={_value(experiment, key)}: must be at least {least}")
+    for key in _SHARES:
+        if _value(experiment, key) > 1:
+            raise SettingsError(f"{key}={_value(experiment, key)}: must lie between 0 and 1")
+    for key in _POSITIVE:
+        if not 0 < _value(experiment, key) < math.inf:
+            raise SettingsError(f"{key}={_value(experiment, key)}: must be positive")
+    if experiment.run_id and not re.fullmatch(r"[A-Za-z0-9._-]+", experiment.run_id):
+        raise SettingsError(f"run_id={experiment.run_id!r}: letters, digits, dots, dashes and underscores only")
+    if not experiment.llm.model:
+        raise SettingsError("llm.model is empty: name a model, or a list of them")
+
+
+def _value(experiment: Experiment, key: str) -> float:
+    table, name = key.split(".")
+    return float(getattr(getattr(experiment, table), name))
 
 
 def _element(entry: object, kind: type[T], key: str) -> T:

@@ -20,7 +20,7 @@ from evolve.candidate import Candidate
 from evolve.meta_solvers import MetaStrategy, meta_solver
 from evolve.oracles.core import BestResponse, BestResponseTask, Response
 from evolve.program import Program
-from evolve.psro import CHECKPOINT, IterationRecord, PoolMemberFailedError, Psro, PsroConfig, PsroState
+from evolve.psro import CHECKPOINT, IterationRecord, Psro, PsroConfig, PsroState
 from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored, ScoringTask
 from games.core import Game
 from games.registry import make_game
@@ -236,12 +236,16 @@ async def test_llm_calls_of_a_search_include_those_before_a_kill() -> None:
     assert again.state.iterations[0].llm_calls == 2
 
 
-async def test_a_pool_member_that_fails_is_named() -> None:
-    scorer = MatrixScorer(RPS)
-    psro = driver(SYMMETRIC, ExactOracle(MatrixScorer(RPS)), MemoryStore("run"), iterations=1, scorer=scorer)
-    scorer.failing.update((psro.state.pools[0].ids[0], program(1).id))
-    with pytest.raises(PoolMemberFailedError, match=r"failed against .* \(timeout\): TimeoutError: too slow"):
-        await psro.run()
+async def test_a_pool_member_that_fails_against_another_loses_all_there_is() -> None:
+    scorer, store = MatrixScorer(RPS), MemoryStore("run")
+    psro = driver(SYMMETRIC, ExactOracle(MatrixScorer(RPS)), store, iterations=1, scorer=scorer)
+    seed_program = psro.state.pools[0].ids[0]
+    scorer.failing.update((seed_program, program(1).id))
+    await psro.run()
+    payoffs = psro.state.game.payoff_matrix()
+    assert payoffs[0, 1] == SYMMETRIC.spec.return_range[0]
+    forfeits = [e for e in store.events() if e["type"] == "forfeit"]
+    assert [(e["program"], e["fault"]) for e in forfeits] == [(seed_program, "timeout")]
 
 
 def test_more_than_two_players_are_refused() -> None:

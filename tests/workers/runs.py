@@ -134,18 +134,27 @@ def summary(out: Path) -> dict[str, Any]:
     return loaded
 
 
-def processes(*needles: str) -> list[int]:
-    """Pids of processes whose command line holds all of ``needles``."""
+def processes(of: int, needle: str) -> list[int]:
+    """Pids of the descendants of process ``of`` whose command line holds ``needle``."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if needle in line and of in _ancestors(int(entry.name)):
+                    found.append(int(entry.name))
             except OSError:
                 continue
-            if all(needle in line for needle in needles):
-                found.append(int(entry.name))
     return found
+
+
+def _ancestors(pid: int) -> list[int]:
+    """Parents up to the first process of the machine. Raises ``OSError`` if one of them ends meanwhile."""
+    chain = []
+    while pid > 1:
+        pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        chain.append(pid)
+    return chain
 
 
 def kill(pid: int) -> None:

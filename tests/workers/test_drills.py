@@ -76,7 +76,7 @@ def test_a_ray_worker_is_killed(tmp_path: Path) -> None:
     with started(*_words(out, "execution=ray")) as driver:
         for name, at_least in (("ray::Scorer", 2), ("ray::Evolver", 6)):
             wait_until(lambda n=at_least: committed(out) >= n, f"{at_least} children")
-            victims = processes(name)
+            victims = processes(driver.pid, name)
             assert victims, f"no process {name}"
             kill(random.Random(name).choice(victims))
         _, said = driver.communicate(timeout=300)
@@ -100,7 +100,7 @@ def test_ctrl_c_finishes_what_is_paid_for_and_says_how_to_go_on(tmp_path: Path) 
     out = tmp_path / "run"
     with started(*_words(out, "execution=local")) as driver:
         wait_until(lambda: committed(out) >= 1, "the first child")
-        driver.send_signal(signal.SIGINT)
+        os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to the workers too
         _, said = driver.communicate(timeout=120)
     assert driver.returncode == 1
     last = said.strip().splitlines()[-1]

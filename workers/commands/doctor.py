@@ -16,6 +16,7 @@ from evolve.archive.redis import open_store
 from evolve.archive.server import find_server, stop_server
 from sandbox.limits import Limits
 from sandbox.referee import probe_isolation
+from workers.errors import RunFailedError
 from workers.run import versions
 
 KEYS = {"openai": ("OPENAI_API_KEY",), "google": ("GEMINI_API_KEY", "GOOGLE_API_KEY")}
@@ -80,7 +81,7 @@ def _ray() -> dict[str, object]:
 
     try:
         remote.connect(default_size(0))
-    except RuntimeError as error:
+    except RunFailedError as error:
         return {"ok": False, "problem": str(error)}
     try:
         return {"ok": True, "cpus": remote.cluster_cpus()}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
 
 from games.registry import make_game
 from workers.commands.common import add_game_arguments, add_match_arguments, check_isolation, chosen, open_pool
@@ -53,4 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(result, allow_nan=False))
     else:
         print_tables(population_tables(result))
-    return 0
+    if measured.faults:
+        fault = measured.faults[0]
+        print(
+            f"csro: the target failed in {len(measured.faults)} matches, each booked as the worst return there is; the "
+            f"first fault: {fault.kind.value}: {' '.join(fault.detail.split())}",
+            file=sys.stderr,
+        )
+    return 1 if measured.faults else 0

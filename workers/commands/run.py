@@ -68,7 +68,7 @@ def _resumed(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment]:
     if not arguments.overrides:
         return directory, experiment
     changed = load_experiment(str(path / "experiment.toml"), arguments.overrides)
-    for key in ("game", "method", "seed", "archive", "psro", "oracle"):
+    for key in ("run_id", "game", "method", "seed", "archive", "psro", "oracle"):
         before, after = getattr(experiment, key), getattr(changed, key)
         # More iterations may be added; nothing else that a run's results depend on may change under it.
         if key == "psro":
