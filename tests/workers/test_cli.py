@@ -121,6 +121,17 @@ def test_evaluate_a_program_prints_every_figure_with_its_error(program: Path) ->
     assert "PopReturn" in csro(*words).stdout
 
 
+def test_evaluating_a_program_that_does_not_load_is_a_failure(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.py"
+    broken.write_text("class Policy:\n    def act(self, observation)\n")
+    words = ("evaluate", str(broken), "--game", "repeated_rps", "--set", "game.num_rounds=20", "--matches", "2")
+    result = csro(*words, "--json")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["failed_matches"] == 86
+    assert "failed in 86 matches" in result.stderr
+    assert "syntax_error" in result.stderr
+
+
 def test_doctor_says_what_works() -> None:
     result = csro("doctor", "--json")
     report = json.loads(result.stdout)

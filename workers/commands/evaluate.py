@@ -61,4 +61,5 @@ def run(arguments: argparse.Namespace) -> int:
             f"first fault: {fault.kind.value}: {' '.join(fault.detail.split())}",
             file=sys.stderr,
         )
-    return 1 if measured.faults else 0
+    played = arguments.matches * len(measured.metrics.by_opponent) * len(target.members)
+    return 1 if len(measured.faults) == played else 0
