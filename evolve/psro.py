@@ -169,8 +169,8 @@ class Psro:
         )
         self._observer.search_started(task, record)
         response = await self._oracle.respond(task)
-        if response.best is None and response.programs == 0:
-            return  # not a single child was paid for: no answer, so a resume with more budget asks again
+        if response.best is None and response.programs == 0 and self._stop_reason() is not None:
+            return  # not a single child was paid for: the run ends here, and a resume with more budget asks again
         record = replace(
             record,
             best_response=_best_response_json(response),
