@@ -23,10 +23,10 @@ from games.core import Game
 from games.registry import make_game
 from games.seeds import match_seed
 from workers.evaluation import PopulationResult, measure
+from workers.experiment import Experiment
 from workers.limits import WallClock, exhausted
 from workers.pool import PoolScorer, ScorerPool
 from workers.scorer import Player
-from workers.settings import Experiment
 from workers.telemetry import Snapshot, Telemetry
 
 _TICK_S = 1.0

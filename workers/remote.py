@@ -25,9 +25,9 @@ from evolve.oracles.evolver import Evolver, Search
 from games.registry import make_game
 from sandbox.faults import SandboxError
 from workers.errors import RunFailedError
+from workers.experiment import Experiment
 from workers.pool import ATTEMPTS, P, PoolScorer, R, Work
 from workers.scorer import ScorerConfig, ScoringProcess
-from workers.settings import Experiment
 
 PROVIDER_VARIABLES = (
     "CSRO_REDIS_URL",  # may hold a password; evolvers are handed the store itself

@@ -21,12 +21,12 @@ from evolve.llm.core import BudgetExhaustedError, Completion, Prompt
 from evolve.llm.replay import ReplayLLM, ReplayMissError, load_completions
 from games.registry import make_game
 from workers.controller import Controller, Outcome
+from workers.experiment import Experiment
 from workers.fleet import OrderError, ReplayFleet
 from workers.pool import LocalPool, PoolScorer, default_size
 from workers.run import findings, llm_name
 from workers.run_directory import RunDirectory
 from workers.scorer import ScorerConfig
-from workers.settings import Experiment
 from workers.telemetry import Telemetry
 
 _TIMING = frozenset({"t_s", "wall_s", "epoch"})  # an island's epoch is logged as it was at the claim

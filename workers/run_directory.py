@@ -16,7 +16,8 @@ from typing import IO, Any
 
 from evolve.policy_pool import PolicyPool
 from workers.errors import UsageError
-from workers.settings import Experiment, SettingsError, load_experiment
+from workers.experiment import Experiment
+from workers.settings import SettingsError, load_experiment
 
 
 class RunDirectoryError(UsageError):

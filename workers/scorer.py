@@ -20,7 +20,7 @@ from sandbox.faults import Fault
 from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
 from sandbox.referee import Referee
-from workers.settings import GameSettings
+from workers.experiment import GameSettings
 
 Player = Program | str
 """An untrusted program, or the name of a member of the game's reference population."""

@@ -14,9 +14,10 @@ from evolve.program import Program
 from games.registry import make_game
 from tests.workers.runs import csro, finished
 from workers.errors import UsageError
+from workers.experiment import GameSettings
 from workers.players import resolve
 from workers.scorer import ScorerConfig, ScoringProcess, reference_players
-from workers.settings import GameSettings, experiment_from
+from workers.settings import experiment_from
 
 ALWAYS_RAISE = """
 class Policy:

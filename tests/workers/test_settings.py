@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from evolve.llm.providers import WeightedModel
-from workers.settings import Experiment, SettingsError, experiment_from, load_experiment, preset_names
+from workers.experiment import Experiment
+from workers.settings import SettingsError, experiment_from, load_experiment, preset_names
 
 
 @pytest.mark.parametrize("name", preset_names())

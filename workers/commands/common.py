@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from sandbox.faults import SandboxError
 from sandbox.isolation import IsolationReport
 from sandbox.referee import probe_isolation
+from workers.experiment import Experiment
 from workers.pool import LocalPool, default_size
 from workers.scorer import ScorerConfig
-from workers.settings import Experiment, experiment_from
+from workers.settings import experiment_from
 from workers.telemetry import Telemetry
 
 

@@ -12,9 +12,10 @@ from evolve.llm.core import LLM
 from workers.commands.common import add_overrides
 from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError
+from workers.experiment import Experiment
 from workers.run import make_model, run_experiment
 from workers.run_directory import RunDirectory
-from workers.settings import Experiment, load_experiment, preset_names
+from workers.settings import load_experiment, preset_names
 from workers.tables import print_tables, run_tables
 from workers.telemetry import Telemetry, budget_line
 

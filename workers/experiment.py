@@ -1,0 +1,163 @@
+"""The experiment as records: one class per table of the file, one field per key, with its default."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import tomli_w
+
+from evolve.archive.core import ArchiveSettings
+from evolve.llm.budget import Budget
+from evolve.llm.providers import ProviderSettings, WeightedModel
+from evolve.oracles.archive_search import Effort
+from evolve.oracles.registry import archive_shape
+from evolve.prompting import PromptSettings
+from sandbox.limits import Limits
+
+
+@dataclass(frozen=True)
+class GameSettings:
+    """``name`` and the game's own parameters (every other key of ``[game]``)."""
+
+    name: str = "repeated_rps"
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PsroSettings:
+    """``payoff_matches`` is the number of matches behind each entry of the empirical game."""
+
+    iterations: int = 4
+    meta_solver: str = "nash"
+    payoff_matches: int = 8
+
+
+@dataclass(frozen=True)
+class OracleSettings:
+    """``kind`` is an oracle's name (see ``evolve.oracles.registry``); how many proposals it makes is in ``samples``
+    (best_of_n), ``refinements`` (linear_refinement) or ``archive.proposals`` (alpha_evolve).
+
+    ``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion. ``audit_share`` of
+    the children are audited in the search by a replay of their matches; every program is before its promotion.
+    """
+
+    kind: str = "alpha_evolve"
+    samples: int = Effort.samples
+    refinements: int = Effort.refinements
+    matches: int = 4
+    fresh_matches: int = 16
+    audit_share: float = 0.05
+    opponent_input: Literal["code", "description", "both", "none"] = "code"
+    opponent_filter: Literal["none", "top_k", "min_support"] = "top_k"
+    top_k: int = 5
+    min_support: float = 0.05
+    opponent_chars: int = 48_000
+    edit_share: float = 0.4
+
+
+@dataclass(frozen=True)
+class ArchiveKeys:
+    """``[archive]``: see :class:`evolve.archive.core.ArchiveSettings`; the return scale comes from the game."""
+
+    num_islands: int = ArchiveSettings.num_islands
+    proposals: int = ArchiveSettings.proposals
+    temperature: float = ArchiveSettings.temperature
+    temperature_period: int = ArchiveSettings.temperature_period
+    length_temperature: float = ArchiveSettings.length_temperature
+    num_inspirations: int = ArchiveSettings.num_inspirations
+    migration_interval: int = ArchiveSettings.migration_interval
+    migrants: int = ArchiveSettings.migrants
+    reset_interval: int = ArchiveSettings.reset_interval
+    lease_s: float = ArchiveSettings.lease_s
+
+
+@dataclass(frozen=True)
+class LLMSettings:
+    """``model`` is ``provider:model`` or ``offline``, or a list of tables ``{model, weight}`` that share the prompts;
+    ``in_flight`` is the number of proposals under way at a time.
+
+    The last four: see :class:`evolve.llm.providers.ProviderSettings`.
+    """
+
+    model: str | tuple[WeightedModel, ...] = "offline"
+    temperature: float = 1.0
+    max_output_tokens: int = 8192
+    in_flight: int = 8
+    timeout_s: float = ProviderSettings.timeout_s
+    max_attempts: int = ProviderSettings.max_attempts
+    backoff_s: float = ProviderSettings.backoff_s
+    openai_api: Literal["chat", "responses"] = ProviderSettings.openai_api
+
+    def provider(self) -> ProviderSettings:
+        return ProviderSettings(self.timeout_s, self.max_attempts, self.backoff_s, self.openai_api)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """``matches`` per member of the reference population, for each policy of the final mixture."""
+
+    matches: int = 100
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """``scorers`` is the number of scoring processes; 0 means one per processor."""
+
+    scorers: int = 0
+    evolvers: int = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One run, as data. ``sandbox`` starts from the game's own limits."""
+
+    run_id: str = ""
+    method: Literal["csro"] = "csro"
+    execution: Literal["ray", "local"] = "ray"
+    seed: int = 0
+    game: GameSettings = GameSettings()
+    psro: PsroSettings = PsroSettings()
+    oracle: OracleSettings = OracleSettings()
+    archive: ArchiveKeys = ArchiveKeys()
+    llm: LLMSettings = LLMSettings()
+    budget: Budget = field(default_factory=Budget)
+    evaluation: EvaluationSettings = EvaluationSettings()
+    sandbox: Limits = field(default_factory=Limits)
+    workers: WorkerSettings = WorkerSettings()
+
+    def prompts(self) -> PromptSettings:
+        return PromptSettings(
+            opponent_input=self.oracle.opponent_input,
+            opponent_filter=self.oracle.opponent_filter,
+            top_k=self.oracle.top_k,
+            min_support=self.oracle.min_support,
+            opponent_chars=self.oracle.opponent_chars,
+            edit_share=self.oracle.edit_share,
+            temperature=self.llm.temperature,
+            max_output_tokens=self.llm.max_output_tokens,
+            limits=self.sandbox,
+        )
+
+    def archive_settings(self, return_range: tuple[float, float]) -> ArchiveSettings:
+        """Of the run's archives, as its oracle shapes them."""
+        low, high = return_range
+        settings = ArchiveSettings(**dataclasses.asdict(self.archive), return_scale=high - low)
+        return archive_shape(self.oracle.kind, settings, Effort(self.oracle.samples, self.oracle.refinements))
+
+    def to_toml(self) -> str:
+        """The resolved experiment: every key with its value, in the form that :func:`load_experiment` reads."""
+        tables = dataclasses.asdict(self)
+        tables["game"] = {"name": self.game.name, **self.game.parameters}
+        return tomli_w.dumps(_without_none(tables))
+
+
+def _without_none(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """TOML has no null: an absent key says the same."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in tables.items()
+        if value is not None
+    }
