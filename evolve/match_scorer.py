@@ -87,10 +87,11 @@ def _play(
     for seat in seats:
         players = (program, opponent) if seat == 0 else (opponent, program)
         own = seeds[seat :: len(seats)] if len(seats) > 1 else seeds
-        for seed, played in zip(own, referee.play(game, players, seeds=own, limits=limits), strict=True):
+        outcomes = referee.play(game, players, seeds=own, limits=limits, strict=task.strict)
+        for seed, played in zip(own, outcomes, strict=True):
             result = played
             if isinstance(result, Fault) and result.player != seat:
-                (result,) = referee.play(game, players, seeds=[seed], limits=limits)
+                (result,) = referee.play(game, players, seeds=[seed], limits=limits, strict=task.strict)
             if isinstance(result, Fault):
                 if result.player == seat:
                     return result

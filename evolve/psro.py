@@ -27,13 +27,17 @@ CHECKPOINT = "psro"
 
 @dataclass(frozen=True)
 class PsroConfig:
-    """``matches`` per opponent in the search, ``fresh_matches`` in the re-scoring, ``payoff_matches`` per pair."""
+    """``matches`` per opponent in the search, ``fresh_matches`` in the re-scoring, ``payoff_matches`` per pair.
+
+    ``strict_payoffs``: each match behind an entry of the empirical game is played in processes of its own.
+    """
 
     iterations: int
     matches: int
     fresh_matches: int
     payoff_matches: int
     seed: int
+    strict_payoffs: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,7 +235,7 @@ class Psro:
     async def _payoff(self, program: Program, opponent: Program, player: int) -> OpponentReturn:
         pair = sorted((program.id, opponent.id))
         seed = match_seed(self._config.seed, "payoffs", *pair)
-        block = f"{seed}:{self._config.payoff_matches}:{player}"
+        block = f"{seed}:{self._config.payoff_matches}:{player}" + ":strict" * self._config.strict_payoffs
         known = self._store.payoffs.get(program.id, opponent.id, block)
         if known is not None:
             return known
@@ -243,6 +247,7 @@ class Psro:
             seed=seed,
             player=player,
             audit_share=0.0,
+            strict=self._config.strict_payoffs,
         )
         evaluation = await self._scorer.score(program, task)
         if isinstance(evaluation, Failed):

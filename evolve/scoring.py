@@ -66,7 +66,8 @@ class ScoringTask:
     candidate of one task meets the same seeds (common random numbers), drawn from ``seed``. ``player``
     is the seat whose return counts; in symmetric games seats alternate and it is ignored. ``audit_share`` is the share
     of programs, drawn by their ids, whose matches are replayed alone before their score counts
-    (:mod:`sandbox.audit`).
+    (:mod:`sandbox.audit`). ``strict`` plays each match in fresh processes of its own, so that no match of a program
+    can tell another anything.
     """
 
     game: str
@@ -77,6 +78,7 @@ class ScoringTask:
     seed: int
     player: int = 0
     audit_share: float = 0.0
+    strict: bool = False
 
 
 class Scorer(Protocol):

@@ -119,6 +119,7 @@ class Controller:
                 fresh_matches=experiment.oracle.fresh_matches,
                 payoff_matches=experiment.psro.payoff_matches,
                 seed=experiment.seed,
+                strict_payoffs=experiment.psro.strict_payoffs,
             ),
             scoring=ScoringTask(
                 experiment.game.name,

@@ -28,11 +28,14 @@ class GameSettings:
 
 @dataclass(frozen=True)
 class PsroSettings:
-    """``payoff_matches`` is the number of matches behind each entry of the empirical game."""
+    """``payoff_matches`` is the number of matches behind each entry of the empirical game; with ``strict_payoffs``
+    each of them is played in processes of its own, for three to four times the time.
+    """
 
     iterations: int = 4
     meta_solver: str = "nash"
     payoff_matches: int = 8
+    strict_payoffs: bool = False
 
 
 @dataclass(frozen=True)

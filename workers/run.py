@@ -125,6 +125,7 @@ def summarise(experiment: Experiment, outcome: Outcome, isolation: IsolationRepo
             "level": isolation.level,
             "layers": list(isolation.layers),
             "allow_weak": experiment.sandbox.allow_weak,
+            "strict_payoffs": experiment.psro.strict_payoffs,
         },
         "versions": versions(),
         "budget": {

@@ -92,6 +92,18 @@ def test_the_audit_finds_a_program_that_pools_its_matches(referee: Referee, prog
         assert "replayed alone" in audited.traceback
 
 
+def test_in_strict_matches_a_program_cannot_tell_its_matches_apart(referee: Referee) -> None:
+    first_wins = Program(
+        "import sys\nclass Policy:\n    def __init__(self, player, seed):\n"
+        "        made = sys.__dict__.setdefault('made', [])\n        made.append(1)\n"
+        "        self.move = 2 if len(made) == 1 else 0\n    def act(self, o):\n        return self.move\n"
+    )
+    together = score(referee, GAME, first_wins, task({PAPER: 1.0}, matches=8), Limits())
+    alone = score(referee, GAME, first_wins, replace(task({PAPER: 1.0}, matches=8), strict=True), Limits())
+    assert isinstance(together, Scored) and isinstance(alone, Scored)
+    assert together.mean_return < alone.mean_return == 60
+
+
 def test_the_share_that_is_audited_is_the_one_asked_for() -> None:
     programs = [constant(k) for k in range(2000)]
     base = task({ROCK: 1.0})

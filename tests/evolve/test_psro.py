@@ -49,8 +49,10 @@ class MatrixScorer:
     failing: set[str] = field(default_factory=set)
     killed: int | None = None
     played: Counter[tuple[str, str, int]] = field(default_factory=Counter)
+    tasks: list[ScoringTask] = field(default_factory=list)
 
     async def score(self, program: Program, task: ScoringTask) -> Evaluation:
+        self.tasks.append(task)
         await asyncio.sleep(0)
         if self.killed is not None:
             self.killed -= 1
@@ -109,6 +111,7 @@ def driver(
     stop: Callable[[], str | None] = lambda: None,
     watcher: Watcher | None = None,
     scorer: MatrixScorer | None = None,
+    strict: bool = False,
 ) -> Psro:
     return Psro(
         game,
@@ -116,7 +119,7 @@ def driver(
         scorer or oracle.scorer,
         meta_solver("nash"),
         store,
-        PsroConfig(iterations=iterations, matches=2, fresh_matches=4, payoff_matches=6, seed=1),
+        PsroConfig(iterations=iterations, matches=2, fresh_matches=4, payoff_matches=6, seed=1, strict_payoffs=strict),
         scoring=ScoringTask(game.spec.name, {}, {}, {}, 1, 0),
         observer=watcher or Watcher(),
         llm_calls=lambda: len(oracle.tasks),
@@ -149,6 +152,17 @@ async def test_no_pair_is_played_twice_and_the_diagonal_never() -> None:
     pairs = [tuple(sorted((a, b))) for a, b, _ in scorer.played.elements()]
     assert len(pairs) == len(set(pairs)) == 4 * 3 // 2
     assert all(a != b for a, b in pairs)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+async def test_strict_payoffs_are_asked_for_strictly_and_kept_apart(strict: bool) -> None:
+    scorer, store = MatrixScorer(RPS), MemoryStore("run")
+    await driver(SYMMETRIC, ExactOracle(MatrixScorer(RPS)), store, iterations=1, scorer=scorer, strict=strict).run()
+    assert scorer.tasks and all(task.strict is strict for task in scorer.tasks)
+    other = MatrixScorer(RPS)
+    store.save("psro", driver(SYMMETRIC, ExactOracle(MatrixScorer(RPS)), MemoryStore("new")).state.to_record())
+    await driver(SYMMETRIC, ExactOracle(MatrixScorer(RPS)), store, iterations=1, scorer=other, strict=not strict).run()
+    assert len(other.tasks) == len(scorer.tasks), "payoffs of the other kind were taken"
 
 
 async def test_what_a_task_asks_for() -> None:

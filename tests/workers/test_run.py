@@ -29,6 +29,7 @@ def test_the_summary_has_the_documented_keys(out: Path) -> None:
     assert found["budget"].keys() >= {"llm_calls", "tokens_in", "tokens_out", "usd"}
     assert found["sandbox"]["level"] >= 3
     assert found["sandbox"]["layers"]
+    assert found["sandbox"]["strict_payoffs"] is False
     assert len(found["iterations"]) == 2
     for entry in found["iterations"]:
         assert entry.keys() >= ITERATION_KEYS
