@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": "a program, run or reference player against the game's reference population",
     "match": "two players head to head",
     "check": "load and play program files in the sandbox: the unit-test feedback",
+    "table": "rows of the papers' tables side by side, over seeds, under one budget",
     "report": "one self-contained HTML page of a run",
     "replay": "re-run from the recorded completions, and compare",
     "doctor": "what works here, and what to do about what does not",

@@ -33,7 +33,7 @@ def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
 
 
 def add_match_arguments(parser: argparse.ArgumentParser, matches: int, help_text: str) -> None:
-    parser.add_argument("--matches", type=_positive, default=matches, metavar="N", help=help_text)
+    parser.add_argument("--matches", type=positive, default=matches, metavar="N", help=help_text)
     parser.add_argument("--seed", type=_natural, default=0, metavar="S", help="seed of all matches (default 0)")
 
 
@@ -64,7 +64,8 @@ def check_isolation(experiment: Experiment, telemetry: Telemetry) -> IsolationRe
     return report
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An argument that must be at least 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {value}")

@@ -1,0 +1,123 @@
+"""Two ways to a cell: a whole run of an experiment, and a player evaluated as it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from evolve.llm.budget import Usage
+from evolve.program import Program
+from games.core import Game
+from games.registry import make_game
+from workers.commands.common import check_isolation, open_pool
+from workers.evaluation import measure
+from workers.experiment import Experiment
+from workers.players import Target, resolve
+from workers.run import make_model, run_experiment
+from workers.run_directory import RunDirectory
+from workers.settings import experiment_from, load_experiment
+from workers.table.core import Cell, CellResult, Request
+
+_EFFORT_KEYS = {"alpha_evolve": "archive.proposals", "best_of_n": "oracle.samples"}
+
+
+@dataclass(frozen=True)
+class RunPreset:
+    """``csro run PRESET`` with overrides; its figures are ``final`` of ``summary.json``.
+
+    The request's own overrides come after ``overrides`` and before ``fixed``, which make the row what it is. Runs in
+    this machine's processes unless the request says ``execution=ray``."""
+
+    preset: str
+    overrides: Mapping[str, object] = field(default_factory=dict)
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+    def compute(self, cell: Cell) -> CellResult:
+        run, experiment = self._start(cell)
+        summary_file = run.path / "summary.json"
+        if summary_file.is_file():
+            summary = run.summary()
+        else:
+            run.lock()
+            summary = run_experiment(experiment, make_model(experiment), run, cell.telemetry)
+        spent = Usage(**summary["budget"])
+        return CellResult(summary["final"], spent, summary["sandbox"]["level"], summary["stopped"])
+
+    def _start(self, cell: Cell) -> tuple[RunDirectory, Experiment]:
+        if (cell.path / "experiment.toml").is_file():
+            return RunDirectory.open(cell.path)
+        experiment = load_experiment(self.preset, self.settings(cell.request, cell.seed))
+        if cell.usd_left is not None:
+            own = experiment.budget.usd
+            limit = cell.usd_left if own is None else min(own, cell.usd_left)
+            experiment = replace(experiment, budget=replace(experiment.budget, usd=limit))
+        return RunDirectory.create(experiment, f"{self.preset}-{cell.seed}", str(cell.path))
+
+    def settings(self, request: Request, seed: int) -> list[str]:
+        """The overrides of one run."""
+        texts = ["execution=local", *_texts(self.overrides)]
+        kind = load_experiment(self.preset, [*texts, *request.overrides, *_texts(self.fixed)]).oracle.kind
+        texts += _texts(effort(kind, request))
+        if request.matches is not None:
+            texts.append(f"evaluation.matches={request.matches}")
+        return [*texts, *request.overrides, *_texts(self.fixed), f"seed={seed}"]
+
+
+def _texts(settings: Mapping[str, object]) -> list[str]:
+    return [f"{key}={value}" for key, value in settings.items()]
+
+
+def effort(kind: str, request: Request) -> dict[str, int]:
+    """Settings that let oracle ``kind`` make ``request.calls`` calls over ``request.iterations`` iterations.
+
+    An oracle whose iteration may take fewer calls than its share (one proposal, or a line that stops when it no
+    longer loses) gets further iterations until the calls are spent, so that all oracles are compared call for call.
+    """
+    settings: dict[str, int] = {}
+    if request.iterations is not None:
+        settings["psro.iterations"] = request.iterations
+    if request.calls is None:
+        return settings
+    settings["budget.llm_calls"] = request.calls
+    share = max(1, request.calls // (request.iterations or 1))
+    if kind in _EFFORT_KEYS:
+        settings[_EFFORT_KEYS[kind]] = share
+    else:
+        settings["psro.iterations"] = request.calls
+    if kind == "linear_refinement":
+        settings["oracle.refinements"] = share - 1
+    return settings
+
+
+@dataclass(frozen=True)
+class EvaluatePlayer:
+    """``csro evaluate PLAYER``: a named policy of the game, or ``seed``, the program that runs of it start from."""
+
+    player: str
+    game: str
+    matches: int = 100
+
+    def compute(self, cell: Cell) -> CellResult:
+        experiment = experiment_from({"game": {"name": self.game}}, cell.request.overrides)
+        game = make_game(experiment.game.name, **experiment.game.parameters)
+        target = _seed_program(game) if self.player == "seed" else resolve(self.player, game)
+        isolation = check_isolation(experiment, cell.telemetry)
+        with open_pool(experiment) as pool:
+            measured = asyncio.run(
+                measure(
+                    pool,
+                    game,
+                    target.members,
+                    target.weights,
+                    cell.request.matches or self.matches,
+                    cell.seed,
+                    lambda done, total: cell.telemetry.live(f"{target.name}: {done}/{total} opponents met"),
+                )
+            )
+        return CellResult(measured.to_json(), sandbox_level=isolation.level)
+
+
+def _seed_program(game: Game) -> Target:
+    program = Program(game.brief.seed_program)
+    return Target("seed", {program.id: program}, {program.id: 1.0})
