@@ -1,4 +1,4 @@
-"""The same objects behind Ray: scorer and evolver actors, restarted when they die. The only module that imports ray.
+"""The same objects behind Ray: scorer and evolver actors, restarted when they die.
 
 Ray holds nothing durable. A killed scorer costs the matches it was playing, which are played again; a killed evolver
 costs the lease of its proposals, which another claims, asking for completions that are already recorded.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,21 +28,18 @@ from workers.errors import RunFailedError
 from workers.experiment import Experiment
 from workers.pool import ATTEMPTS, P, PoolScorer, R, Work
 from workers.scorer import ScorerConfig, ScoringProcess
+from workers.secrets import Secrets, forget, withheld
 
-PROVIDER_VARIABLES = (
-    "CSRO_REDIS_URL",  # may hold a password; evolvers are handed the store itself
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-    "OPENAI_ORG_ID",
-    "OPENAI_PROJECT_ID",
-    "GEMINI_API_KEY",
-    "GOOGLE_API_KEY",
-    "GOOGLE_GEMINI_BASE_URL",
-)
-"""Keys and addresses of providers travel to evolver actors as arguments, and to no other process."""
+WORKER_RESOURCE = "csro_worker"
+"""Machines that offer this custom resource, and no others where any does, get drivers, evolvers and scorers: a head
+that may fail carries none of them."""
 
+_SHARE = 0.001  # of the resource, per process: it says where, not how many
+_WAIT_S = 10.0
+_GATHER_S = 20.0
 _DEPTH = 2  # pieces of work under way per scorer: one played, one waiting, so that none idles between two
 _RESTARTS = 20
+_SHORT_LIFE_S = 10.0
 _LOCAL_DEFAULTS = {
     "RAY_AUTH_MODE": "disabled",  # a loopback cluster of our own; token auth would write to the home directory
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
@@ -53,42 +50,41 @@ _LOCAL_DEFAULTS = {
 }
 
 
-class Secrets:
-    """Provider keys on their way to an evolver. Never printed."""
-
-    def __init__(self, values: Mapping[str, str]) -> None:
-        self._values = dict(values)
-
-    def __repr__(self) -> str:
-        return f"Secrets({', '.join(self._values)})"
-
-    def install(self) -> None:
-        os.environ.update(self._values)
-
-
-def connect(num_cpus: int) -> Secrets:
-    """Joins the running Ray cluster, else starts one on this machine with ``num_cpus`` processors.
+def connect(num_cpus: int, dashboard: bool = False) -> Secrets:
+    """Joins the running Ray cluster, else starts one on this machine with ``num_cpus`` processors, and its dashboard on
+    request.
 
     Provider keys are kept out of the environment that Ray's processes inherit, and returned.
-    Raises :class:`workers.errors.RunFailedError` with one line if Ray does not start.
+    Raises :class:`workers.errors.RunFailedError` with one line if Ray does not start or the cluster does not answer.
     """
-    with _without_secrets() as secrets:
+    with withheld() as secrets:
         common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "csro"}
+        joining = cluster_runs()
         try:
-            if _cluster_runs():
+            if joining:
                 ray.init(address="auto", **common)
                 return secrets
             for name, value in _LOCAL_DEFAULTS.items():
                 os.environ.setdefault(name, value)
             ray.init(
-                address="local", num_cpus=num_cpus, include_dashboard=False, object_store_memory=100_000_000, **common
+                address="local",
+                num_cpus=num_cpus,
+                include_dashboard=dashboard,
+                object_store_memory=100_000_000,
+                **common,
             )
-        except (RaySystemError, OSError, TimeoutError, RuntimeError) as error:
-            raise RunFailedError(f"Ray did not start ({error}); try --set execution=local") from error
+        except (RaySystemError, OSError, TimeoutError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            if joining:
+                raise RunFailedError(
+                    f"the Ray cluster at {os.environ.get('RAY_ADDRESS', 'this machine')} does not take us ({reason}); "
+                    "check RAY_ADDRESS, or unset it for a Ray of this run's own"
+                ) from error
+            raise RunFailedError(f"Ray did not start ({reason}); try --set execution=local") from error
         return secrets
 
 
-def _cluster_runs() -> bool:
+def cluster_runs() -> bool:
     """Is there a cluster to join: one named by ``RAY_ADDRESS``, or started here with ``ray start``?
 
     Another run's private Ray is none: it would end with that run."""
@@ -99,19 +95,17 @@ def disconnect() -> None:
     ray.shutdown()
 
 
-@contextmanager
-def _without_secrets() -> Iterator[Secrets]:
-    held = {name: os.environ.pop(name) for name in PROVIDER_VARIABLES if name in os.environ}
-    try:
-        yield Secrets(held)
-    finally:
-        os.environ.update(held)
+def dashboard_url() -> str | None:
+    """Of the Ray we are connected to."""
+    address = ray.worker.global_worker.node.address_info.get("webui_url") if ray.is_initialized() else None
+    return f"http://{address}" if address else None
 
 
 class ScorerActor:
     """A scoring process as a Ray actor."""
 
     def __init__(self, config: ScorerConfig, index: int, run_id: str) -> None:
+        forget()
         self._label = f"Scorer(run={run_id}, {index})"
         self._process = ScoringProcess(config, index)
 
@@ -121,8 +115,10 @@ class ScorerActor:
     def run(self, work: Work[P, R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         return work(self._process, *args, **kwargs)
 
-    def pid(self) -> int:
-        return os.getpid()
+    def shortfall(self, min_level: int) -> str:
+        """What this machine's sandbox lacks to ``min_level``, in one line; empty when nothing."""
+        found = self._process.isolation().shortfall(min_level)
+        return f"{os.uname().nodename}: {found}" if found else ""
 
 
 class RayPool:
@@ -134,14 +130,30 @@ class RayPool:
         self._room: asyncio.Semaphore | None = None
 
     @classmethod
-    def start(cls, config: ScorerConfig, size: int, run_id: str) -> RayPool:
+    def start(cls, config: ScorerConfig, size: int, run_id: str, say: Callable[[str], None]) -> RayPool:
+        """Up to ``size`` scorers, at least one: on a cluster that others use too, as many as find a free processor.
+
+        Raises :class:`SandboxError` if a machine's sandbox is weaker than the limits demand."""
         actor = ray.remote(num_cpus=1, max_restarts=-1, max_task_retries=0)(ScorerActor)
-        return cls(
-            [
-                actor.options(name=f"{run_id}/scorer-{i}-{uuid.uuid4().hex[:6]}").remote(config, i, run_id)
-                for i in range(size)
-            ]
-        )
+        actors = [
+            actor.options(name=f"{run_id}/scorer-{i}-{uuid.uuid4().hex[:6]}", **_placement()).remote(config, i, run_id)
+            for i in range(size)
+        ]
+        checks = {each.shortfall.remote(config.limits.min_level): each for each in actors}
+        try:
+            ready = _first_ready(list(checks), say)
+            for shortfall in filter(None, ray.get(ready)):
+                if not config.limits.allow_weak:
+                    raise SandboxError(shortfall)
+                say(f"WEAK SANDBOX, allowed by sandbox.allow_weak: {shortfall}")
+        except RayTaskError as error:
+            raise error.cause from None
+        for check, each in checks.items():
+            if check not in ready:
+                ray.kill(each)
+        if len(ready) < size:
+            say(f"{len(ready)} scorers of {size} found a free processor; the run goes on with these")
+        return cls([each for check, each in checks.items() if check in ready])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RayPool, (self._actors,)
@@ -174,36 +186,49 @@ class RayPool:
             ray.kill(actor)
 
 
-class EvolverActor:
-    """An evolver as an async Ray actor: bound by the network, so it takes no processor."""
+def _first_ready(checks: list[Any], say: Callable[[str], None]) -> list[Any]:
+    """Waits for the first scorer as long as it takes, and a moment for the others."""
+    waited_s = 0.0
+    while not (ready := ray.wait(checks, num_returns=1, timeout=_WAIT_S)[0]):
+        waited_s += _WAIT_S
+        free, there = (resources().get("CPU", 0.0) for resources in (ray.available_resources, ray.cluster_resources))
+        say(f"waiting {waited_s:.0f} s for a processor: {free:g} of the cluster's {there:g} are free")
+    return list(ray.wait(checks, num_returns=len(checks), timeout=_GATHER_S)[0]) or ready
 
-    def __init__(
-        self, index: int, experiment: Experiment, store: RedisStore, pool: RayPool, secrets: Secrets
-    ) -> None:
-        secrets.install()
+
+class EvolverActor:
+    """An evolver as an async Ray actor: bound by the network, so it takes no processor.
+
+    What it works with comes with each call and not with its construction: Ray keeps constructor arguments in its own
+    store, where a provider's key has no business, and loses large ones when the process that made them ends."""
+
+    def __init__(self, index: int, run_id: str) -> None:
+        forget()
         self._index = index
-        self._run_id = experiment.run_id
-        self._game = make_game(experiment.game.name, **experiment.game.parameters)
-        self._store = store
-        inner = make_llm(experiment.llm.model, seed=experiment.seed, settings=experiment.llm.provider())
-        self._llm = RecordedLLM(inner, self._store.completions, self._store.ledger(experiment.budget))
-        self._scorer = PoolScorer(pool)
+        self._label = f"Evolver(run={run_id}, {index})"
         self._evolver: Evolver | None = None
 
     def __repr__(self) -> str:
-        return f"Evolver(run={self._run_id}, {self._index})"
+        return self._label
 
-    async def evolve(self, search: Search, slots: int) -> None:
+    async def evolve(
+        self, experiment: Experiment, store: RedisStore, pool: RayPool, secrets: Secrets, search: Search, slots: int
+    ) -> None:
+        secrets.install()
+        game = make_game(experiment.game.name, **experiment.game.parameters)
+        inner = make_llm(experiment.llm.model, seed=experiment.seed, settings=experiment.llm.provider())
+        llm = RecordedLLM(inner, store.completions, store.ledger(experiment.budget))
         name = f"evolver-{self._index}-{uuid.uuid4().hex[:8]}"
-        self._evolver = Evolver(name, search, self._game, self._store, self._llm, self._scorer)
-        await self._evolver.work(slots)
+        try:
+            self._evolver = Evolver(name, search, game, store, llm, PoolScorer(pool))
+            await self._evolver.work(slots)
+        finally:
+            self._evolver = None
+            store.close()
 
     async def drain(self) -> None:
         if self._evolver is not None:
             self._evolver.drain()
-
-    async def pid(self) -> int:
-        return os.getpid()
 
 
 class RayFleet:
@@ -223,7 +248,9 @@ class RayFleet:
             num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=max(8, self._slots), max_pending_calls=-1
         )(EvolverActor)
         return [
-            actor.options(name=f"{self._run_id}/evolver-{i}-{uuid.uuid4().hex[:6]}").remote(i, *self._arguments)
+            actor.options(name=f"{self._run_id}/evolver-{i}-{uuid.uuid4().hex[:6]}", **_placement()).remote(
+                i, self._run_id
+            )
             for i in range(self._count)
         ]
 
@@ -234,16 +261,19 @@ class RayFleet:
         return self._store.archive(search.task.task_id, search.archive).progress().done
 
     async def _keep_evolving(self, actor: Any, search: Search) -> None:
-        for _ in range(_RESTARTS):
+        deaths = 0
+        while deaths < _RESTARTS:
+            started_s = time.monotonic()
             try:
                 if self._draining:
                     return None
-                return await actor.evolve.remote(search, self._slots)  # type: ignore[no-any-return]
+                return await actor.evolve.remote(*self._arguments, search, self._slots)  # type: ignore[no-any-return]
             except RayTaskError as error:
                 raise error.cause from None  # the error itself, not its traceback in another process
             except RayActorError:
+                deaths = deaths + 1 if time.monotonic() - started_s < _SHORT_LIFE_S else 1
                 await asyncio.sleep(0.5)
-        raise LLMError(f"evolver actors died {_RESTARTS} times; see the Ray logs")
+        raise LLMError(f"an evolver actor died {_RESTARTS} times in a row as soon as it worked; see the Ray logs")
 
     async def drain(self) -> None:
         self._draining = True
@@ -255,5 +285,18 @@ class RayFleet:
             ray.kill(actor)
 
 
-def cluster_cpus() -> int:
-    return int(ray.cluster_resources().get("CPU", 1))
+def _placement() -> dict[str, Any]:
+    """Options that keep an actor on the cluster's worker machines, where it has any."""
+    return {"resources": {WORKER_RESOURCE: _SHARE}} if WORKER_RESOURCE in ray.cluster_resources() else {}
+
+
+def scorers_wanted(configured: int, here: int) -> int:
+    """How many scorers to ask for: the configured number, else ``here`` for a Ray of our own and all processors of a
+    cluster; never more than there are."""
+    there = int(ray.cluster_resources().get("CPU", 1))
+    return max(1, min(configured or (there if cluster_runs() else here), there))
+
+
+def machines() -> list[str]:
+    """Names of the cluster's living machines."""
+    return sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])

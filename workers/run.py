@@ -22,6 +22,7 @@ from games.registry import make_game
 from sandbox.isolation import IsolationReport
 from workers.commands.common import check_isolation
 from workers.controller import Controller, Outcome
+from workers.errors import RunFailedError
 from workers.experiment import Experiment
 from workers.fleet import LocalFleet
 from workers.pool import LocalPool, PoolScorer, ScorerPool, default_size
@@ -102,7 +103,13 @@ def workforce(experiment: Experiment, store: RedisStore, llm: LLM, telemetry: Te
     telemetry.live("starting Ray")
     secrets = remote.connect(size)
     try:
-        ray_pool = remote.RayPool.start(config, min(size, remote.cluster_cpus()), experiment.run_id)
+        if len(remote.machines()) > 1 and store.data_dir is not None:
+            raise RunFailedError(
+                f"a cluster of {len(remote.machines())} machines needs a store that all of them reach: start one with "
+                "deploy/redis.conf and set CSRO_REDIS_URL"
+            )
+        wanted = remote.scorers_wanted(experiment.workers.scorers, size)
+        ray_pool = remote.RayPool.start(config, wanted, experiment.run_id, telemetry.say)
         evolvers = remote.RayFleet(experiment, store, ray_pool, secrets)
         yield Workforce(ray_pool, evolvers, recorded)
         evolvers.close()

@@ -84,7 +84,7 @@ def _ray() -> dict[str, object]:
     except RunFailedError as error:
         return {"ok": False, "problem": str(error)}
     try:
-        return {"ok": True, "cpus": remote.cluster_cpus()}
+        return {"ok": True, "machines": remote.machines(), "cpus": remote.scorers_wanted(0, default_size(0))}
     finally:
         remote.disconnect()
 
