@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,7 @@ from evolve.archive.store import Store
 from evolve.candidate import Candidate
 from evolve.llm.core import LLM, BudgetExhaustedError
 from evolve.oracles.core import BestResponseTask
-from evolve.oracles.proposer import Proposer
+from evolve.oracles.proposer import Proposal, Proposer
 from evolve.program import Program
 from evolve.prompting import Directive, PromptSettings
 from evolve.scoring import Evaluation, Failed, Scored, Scorer
@@ -37,7 +39,7 @@ class Search:
 
 
 class Evolver:
-    """Works on one search with ``slots`` proposals in flight at a time.
+    """Works on one search with many proposals in flight at a time.
 
     ``name`` marks its leases in the archive; two live evolvers must not share one.
     """
@@ -50,49 +52,79 @@ class Evolver:
         self._scorer = scorer
         self._proposer = Proposer(game, llm, search.task.scoring, search.prompts)
         self._draining = False
+        self._asking = asyncio.Semaphore(1)
+        self._claiming = asyncio.Lock()
+        self._held: set[Ticket] = set()
 
     def drain(self) -> None:
         """Claims no more proposals; those in flight are finished, for they are being paid for."""
         self._draining = True
 
-    async def work(self, slots: int) -> None:
+    async def work(self, in_flight: int, backlog: int = 0) -> None:
         """Returns when every proposal is committed, the budget is exhausted, or :meth:`drain` was called.
 
-        An error of the model's provider or of the sandbox lets the other slots finish what they hold, then raises."""
-        outcomes = await asyncio.gather(*(self._slot(i) for i in range(slots)), return_exceptions=True)
+        ``in_flight`` proposals wait for the model at a time and up to ``backlog`` more, already answered, for their
+        scores: below that neither side waits for the other, past it no more is asked. An error of the model's provider
+        or of the sandbox lets the other slots finish what they hold, then raises."""
+        self._asking = asyncio.Semaphore(in_flight)
+        renewal = asyncio.create_task(self._keep_leases())
+        try:
+            slots = (self._slot(i) for i in range(in_flight + backlog))
+            outcomes = await asyncio.gather(*slots, return_exceptions=True)
+        finally:
+            renewal.cancel()
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome
 
     async def _slot(self, number: int) -> None:
         try:
-            while not self._draining:
-                ticket = self.archive.claim(f"{self.name}/{number}", time.time())
-                if ticket is not None:
-                    await self._propose(ticket)
-                elif self.archive.progress().done:
-                    return
-                else:
-                    await asyncio.sleep(_POLL_S)
+            while await self._propose(number):
+                pass
         except BudgetExhaustedError:
             return
         finally:
             self._draining = True
 
-    async def _propose(self, ticket: Ticket) -> None:
-        renewal = asyncio.create_task(self._keep_lease(ticket))
-        try:
-            self.commit(ticket, await self.develop(ticket, self.sample(ticket)))
-        finally:
-            renewal.cancel()
+    async def _propose(self, number: int) -> bool:
+        """Makes one proposal; False if there is none left to make."""
+        with ExitStack() as stack:
+            # Claimed only once it can be asked at once, so that its parents are the best of that moment.
+            async with self._asking:
+                ticket = await self._claim(number)
+                if ticket is None:
+                    return False
+                stack.enter_context(self._holding(ticket))
+                parents = self.sample(ticket)
+                proposal = await self.ask(ticket, parents)
+            self.commit(ticket, await self.judge(ticket, parents, proposal))
+        return True
 
-    async def _keep_lease(self, ticket: Ticket) -> None:
+    async def _claim(self, number: int) -> Ticket | None:
+        async with self._claiming:  # one slot watches for leases that run out, the others wait for it
+            while not self._draining:
+                ticket = self.archive.claim(f"{self.name}/{number}", time.time())
+                if ticket is not None or self.archive.progress().done:
+                    return ticket
+                await asyncio.sleep(_POLL_S)
+        return None
+
+    @contextmanager
+    def _holding(self, ticket: Ticket) -> Iterator[None]:
+        self._held.add(ticket)
+        try:
+            yield
+        finally:
+            self._held.discard(ticket)
+
+    async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self.search.archive.lease_s / 3)
-            if not self.archive.renew(ticket, time.time()):
-                return
+            for ticket in list(self._held):
+                if not self.archive.renew(ticket, time.time()):
+                    self._held.discard(ticket)
 
-    # The three steps of a proposal. A replay calls them in the recorded order.
+    # The steps of a proposal. A replay calls them in the recorded order.
 
     def sample(self, ticket: Ticket) -> Parents:
         """Draws the proposal's parents from its island."""
@@ -102,12 +134,19 @@ class Evolver:
 
     async def develop(self, ticket: Ticket, parents: Parents) -> Candidate:
         """Asks for a child and scores it. Pure but for the completion: the archive is not touched."""
-        proposal = await self._proposer.propose(
+        return await self.judge(ticket, parents, await self.ask(ticket, parents))
+
+    async def ask(self, ticket: Ticket, parents: Parents) -> Proposal:
+        """The first half of :meth:`develop`: what waits for the model."""
+        return await self._proposer.propose(
             self._directive(ticket),
             parents.parents[0],
             parents.inspirations,
             sample=f"{self.search.task.task_id}/{ticket.index}",
         )
+
+    async def judge(self, ticket: Ticket, parents: Parents, proposal: Proposal) -> Candidate:
+        """The second half of :meth:`develop`: what waits for the scorers."""
         return Candidate(
             proposal.program,
             proposal.fault or await self._evaluate(proposal.program),
