@@ -42,7 +42,9 @@ class PsroConfig:
 
 @dataclass(frozen=True)
 class IterationRecord:
-    """One line of the run's summary: what was answered, by what, at which price. Iterations count from 1."""
+    """One line of the run's summary: what was answered, by what, at which price. Iterations count from 1.
+
+    ``carried`` counts the programs of earlier searches among the founders of this one."""
 
     iteration: int
     player: int
@@ -53,6 +55,7 @@ class IterationRecord:
     llm_calls: int
     wall_s: float
     rejected: tuple[Mapping[str, str], ...] = ()
+    carried: int = 0
 
     def to_json(self) -> dict[str, Any]:
         plain = {"opponents": dict(self.opponents), "failures": dict(self.failures)}
@@ -182,9 +185,8 @@ class Psro:
             failures=dict(response.failures),
             llm_calls=self._llm_calls() - calls,
             wall_s=round(time.monotonic() - started, 3),
-            rejected=tuple(
-                {"id": r.program_id, "fault": r.fault, "detail": r.detail} for r in response.rejected
-            ),
+            rejected=tuple({"id": r.program_id, "fault": r.fault, "detail": r.detail} for r in response.rejected),
+            carried=response.carried,
         )
         await self._promote(response.best, player, record)
         self._observer.search_ended(task, record)
@@ -208,7 +210,7 @@ class Psro:
         seed = match_seed(self._config.seed, "search", number)
         incumbents = [Program(self._game.brief.seed_program), *(policy.program for policy in populations[player])]
         return BestResponseTask(
-            task_id=f"br-{number:03d}",
+            task_id=_task_id(number),
             scoring=replace(
                 self._scoring,
                 opponents={i: other[i].program for i in weights},
@@ -222,6 +224,7 @@ class Psro:
             seed=match_seed(seed, "proposals"),
             fresh_seed=match_seed(seed, "fresh"),
             fresh_matches_per_opponent=self._config.fresh_matches,
+            earlier=tuple(_task_id(k) for k in range(player, number, len(populations))),
         )
 
     async def _payoffs(self, profile: Profile) -> list[OpponentReturn]:
@@ -291,6 +294,10 @@ class Psro:
         calls = self._llm_calls()
         self._store.save(name, {"llm_calls": calls})
         return calls
+
+
+def _task_id(response: int) -> str:
+    return f"br-{response:03d}"
 
 
 def _best_response_json(response: Response) -> dict[str, object] | None:

@@ -156,6 +156,7 @@ class Controller:
             supervise=self._supervise,
             archive=self._archive_settings,
             prompts=self._experiment.prompts(),
+            carry_over=self._experiment.oracle.carry_over,
         )
 
     async def _supervise(self, fleet: Fleet, search: Search) -> None:

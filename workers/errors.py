@@ -24,9 +24,18 @@ def usage_errors() -> tuple[type[Exception], ...]:
 def run_errors() -> tuple[type[Exception], ...]:
     from evolve.archive.core import CorruptRecordError, SchemaVersionError, StoreUnavailableError
     from evolve.llm.core import LLMError
+    from evolve.oracles.core import FoundersFailedError
     from sandbox.faults import SandboxError
 
-    return (CorruptRecordError, LLMError, RunFailedError, SandboxError, SchemaVersionError, StoreUnavailableError)
+    return (
+        CorruptRecordError,
+        FoundersFailedError,
+        LLMError,
+        RunFailedError,
+        SandboxError,
+        SchemaVersionError,
+        StoreUnavailableError,
+    )
 
 
 def told(error: BaseException) -> tuple[str, int] | None:

@@ -45,6 +45,8 @@ class OracleSettings:
 
     ``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion. ``audit_share`` of
     the children are audited in the search by a replay of their matches; every program is before its promotion.
+    ``carry_over`` programs of the earlier searches, the best against the new mixture by the payoffs that are known,
+    found each search beside the incumbents; 0 starts each anew.
     """
 
     kind: str = "alpha_evolve"
@@ -53,6 +55,7 @@ class OracleSettings:
     matches: int = 4
     fresh_matches: int = 16
     audit_share: float = 0.05
+    carry_over: int = 0
     opponent_input: Literal["code", "description", "both", "none"] = "code"
     opponent_filter: Literal["none", "top_k", "min_support"] = "top_k"
     top_k: int = 5

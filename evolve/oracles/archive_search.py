@@ -6,19 +6,20 @@ Oracles differ in the fleet that makes the proposals: evolvers on islands, or on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, cast
 
-from evolve.archive.core import ArchiveSettings
+from evolve.archive.core import Archive, ArchiveSettings
 from evolve.archive.store import Store
 from evolve.candidate import Candidate
 from evolve.llm.core import LLM
-from evolve.oracles.core import BestResponseTask, Response
+from evolve.oracles.carry_over import carried_over
+from evolve.oracles.core import BestResponseTask, FoundersFailedError, Response
 from evolve.oracles.evolver import Search
 from evolve.oracles.promotion import promote
 from evolve.prompting import PromptSettings
-from evolve.scoring import Scorer
+from evolve.scoring import Failed, Scored, Scorer
 from games.core import Game
 
 
@@ -43,6 +44,7 @@ class OracleSetup:
     """What oracles are made of.
 
     ``llm`` and ``in_flight`` serve oracles that ask from the driver, ``fleet`` those that spread over processes.
+    ``carry_over`` is the number of programs of earlier searches that found each new one.
     """
 
     game: Game
@@ -54,6 +56,7 @@ class OracleSetup:
     supervise: Supervisor
     archive: ArchiveSettings
     prompts: PromptSettings
+    carry_over: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,16 +75,41 @@ class ArchiveSearch:
         self._fleet = fleet
 
     async def respond(self, task: BestResponseTask) -> Response:
-        """See :class:`evolve.oracles.core.BestResponseOracle`. Raises ``ValueError`` if no incumbent runs."""
+        """See :class:`evolve.oracles.core.BestResponseOracle`. Raises ``FoundersFailedError`` if no incumbent runs."""
         setup = self._setup
         archive = setup.store.archive(task.task_id, setup.archive)
+        carried = await self._found(task, archive)
+        await setup.supervise(self._fleet, Search(task, setup.archive, setup.prompts))
+        ranked = archive.best(setup.archive.proposals + len(task.incumbents) + carried)
+        promotion = await promote(task, ranked, setup.scorer)
+        progress = archive.progress()
+        return Response(promotion.best, progress.committed, progress.failures, promotion.rejected, carried)
+
+    async def _found(self, task: BestResponseTask, archive: Archive) -> int:
+        """Founds the archive, unless an earlier start did. Returns how many founders are carried over."""
+        setup, name = self._setup, f"founders:{task.task_id}"
+        if archive.candidate(task.incumbents[0].id) is not None:
+            return cast(int, (setup.store.load(name) or {"carried": 0})["carried"])
         programs = list({program.id: program for program in task.incumbents}.values())
         evaluations = await asyncio.gather(*(setup.scorer.score(program, task.scoring) for program in programs))
-        archive.found([Candidate(p, e) for p, e in zip(programs, evaluations, strict=True)])
-        await setup.supervise(self._fleet, Search(task, setup.archive, setup.prompts))
-        promotion = await promote(task, archive.best(setup.archive.proposals + len(programs)), setup.scorer)
-        progress = archive.progress()
-        return Response(promotion.best, progress.committed, progress.failures, promotion.rejected)
+        founders = [Candidate(p, e) for p, e in zip(programs, evaluations, strict=True)]
+        veterans = await carried_over(setup.store, setup.archive, setup.scorer, task, setup.carry_over)
+        founders += veterans
+        if not any(isinstance(founder.evaluation, Scored) for founder in founders):
+            raise FoundersFailedError(_why(founders))
+        setup.store.save(name, {"carried": len(veterans)})
+        archive.found(founders)
+        return len(veterans)
+
+
+def _why(founders: Sequence[Candidate]) -> str:
+    first = founders[0].evaluation
+    assert isinstance(first, Failed)
+    last_line = (first.traceback.strip().splitlines() or [""])[-1]
+    return (
+        f"none of the {len(founders)} programs that the search starts from runs; the first, "
+        f"{founders[0].program.id}, ended with {first.fault}: {last_line}. Are the sandbox's limits too tight?"
+    )
 
 
 def one_line(archive: ArchiveSettings, proposals: int) -> ArchiveSettings:

@@ -17,7 +17,8 @@ class BestResponseTask:
 
     ``task_id`` names the task within its run (``br-003``); ``incumbents`` are programs to start from, the
     game's seed program among them. ``taken`` are ids already in the policy pool: none of them is a new best response.
-    ``fresh_seed`` seeds the matches of the re-scoring before promotion, which the search never sees.
+    ``fresh_seed`` seeds the matches of the re-scoring before promotion, which the search never sees. ``earlier`` names
+    the same player's earlier tasks, oldest first, whose programs may be carried over.
     """
 
     task_id: str
@@ -27,6 +28,7 @@ class BestResponseTask:
     seed: int
     fresh_seed: int
     fresh_matches_per_opponent: int
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,18 @@ class Rejection:
 class Response:
     """What a search came to. ``best`` is ``None`` if no program outside the pool ran (after an exhausted budget, say).
 
-    ``programs`` counts the children evaluated, ``failures`` those that failed by fault."""
+    ``programs`` counts the children evaluated, ``failures`` those that failed by fault, ``carried`` the founders that
+    came from earlier searches."""
 
     best: BestResponse | None
     programs: int
     failures: Mapping[str, int]
     rejected: tuple[Rejection, ...] = ()
+    carried: int = 0
+
+
+class FoundersFailedError(RuntimeError):
+    """No program that a search could start from runs: one line with the first fault."""
 
 
 class BestResponseOracle(Protocol):

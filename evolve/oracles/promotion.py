@@ -32,7 +32,7 @@ async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: S
 
     Programs already in the pool are passed over; those that fail on fresh seeds or in the audit are rejected.
     """
-    eligible = _unlike_first([c for c in ranked if c.program.id not in task.taken])
+    eligible = unlike_first([c for c in ranked if c.program.id not in task.taken])
     rejected: list[Rejection] = []
     for start in range(0, len(eligible), FINALISTS):
         finalists = eligible[start : start + FINALISTS]
@@ -43,7 +43,7 @@ async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: S
     return Promotion(None, tuple(rejected))
 
 
-def _unlike_first(ranked: Sequence[Candidate]) -> list[Candidate]:
+def unlike_first(ranked: Sequence[Candidate]) -> list[Candidate]:
     """In the same order, but programs that did exactly what a better-placed one did come last.
 
     Copies of one lucky program would otherwise take all finalists' places."""

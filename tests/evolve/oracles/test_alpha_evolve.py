@@ -39,12 +39,6 @@ async def test_incumbents_found_the_islands_but_those_of_the_pool_are_not_promot
     assert response.best is not None and response.best.candidate.program.id == program(7).id
 
 
-async def test_no_incumbent_that_runs() -> None:
-    w = world(ScriptedLLM(lambda prompt: answer(1)))
-    with pytest.raises(ValueError, match="found"):
-        await alpha_evolve.create(w.setup()).respond(replace(task(), incumbents=(program("crash"),)))
-
-
 async def test_a_search_goes_on_where_its_budget_left_it() -> None:
     archive = replace(ARCHIVE, lease_s=0.01)  # those of the proposals that could not be paid for run out meanwhile
     w = world(ScriptedLLM(lambda prompt: answer(index_of(prompt))), budget=Budget(llm_calls=3), archive=archive)
