@@ -37,21 +37,27 @@ def score(referee: Referee, game: Game, program: Program, task: ScoringTask, lim
     share of programs is audited: one match per opponent is replayed alone, and one that then moves otherwise fails.
     Raises ``sandbox.faults.SandboxError`` if isolation cannot be had.
     """
-    level = referee.isolation.level
+    before = referee.isolation.level
+    evaluation = _evaluate(referee, game, program, task, limits)
+    # A fork server that was lost meanwhile has been replaced; its successor's level is its own canary's.
+    return replace(evaluation, level=min(before, referee.isolation.level))
+
+
+def _evaluate(referee: Referee, game: Game, program: Program, task: ScoringTask, limits: Limits) -> Evaluation:
     by_opponent: dict[str, OpponentReturn] = {}
     duels: dict[str, _Duel] = {}
     for opponent_id, opponent in task.opponents.items():
         duel = _play(referee, game, program, opponent, task, limits)
         if isinstance(duel, Fault):
-            return Failed(duel.stage.value, duel.kind.value, duel.traceback or duel.detail, level)
+            return Failed(duel.stage.value, duel.kind.value, duel.traceback or duel.detail)
         duels[opponent_id] = duel
         by_opponent[opponent_id] = _summarise(duel)
     if is_audited(program, task) and (mismatch := _audit(referee, game, program, duels, limits)):
-        return Failed("audit", "audit_mismatch", mismatch, level)
+        return Failed("audit", "audit_mismatch", mismatch)
     worst = min(by_opponent, key=lambda i: by_opponent[i].mean)
     shown = duels[worst].shown
     text = "" if shown is None else transcript(game, shown, duels[worst].shown_seat)
-    return replace(stratified(by_opponent, task), transcript=text, level=level)
+    return replace(stratified(by_opponent, task), transcript=text)
 
 
 def is_audited(program: Program, task: ScoringTask) -> bool:

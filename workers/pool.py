@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -15,7 +15,9 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 from evolve.program import Program
 from evolve.scoring import Evaluation, ScoringTask
 from sandbox.faults import SandboxError
+from workers.roster import Place, Roster, to_stderr
 from workers.scorer import ScorerConfig, ScoringProcess
+from workers.secrets import withheld
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,12 +60,9 @@ def default_size(configured: int) -> int:
 _process: ScoringProcess | None = None
 
 
-def _start(config: ScorerConfig, counter: multiprocessing.sharedctypes.Synchronized[int]) -> None:  # type: ignore[name-defined]
+def _start(config: ScorerConfig, index: int) -> None:
     global _process
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the driver, which ends us in its own time
-    with counter.get_lock():
-        index = counter.value
-        counter.value += 1
     _process = ScoringProcess(config, index)
 
 
@@ -73,36 +72,82 @@ def _run(work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     return work(_process, *args, **kwargs)
 
 
-class LocalPool:
-    """Processes of this machine, started by ``spawn`` so that they inherit neither threads nor memory."""
+class _Worker:
+    """One process, started by ``spawn`` so that it inherits neither threads nor memory, and without the keys of
+    providers in its environment; a new one in its place when it dies."""
 
-    def __init__(self, config: ScorerConfig, size: int) -> None:
-        self._config = config
-        self._size = size
-        self._executor = self._make()
+    def __init__(self, config: ScorerConfig, index: int) -> None:
+        self._arguments = (config, index)
+        self._start()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        with withheld():
+            self.executor = ProcessPoolExecutor(1, mp_context=context, initializer=_start, initargs=self._arguments)
+            self._pid = self.executor.submit(os.getpid)
+
+    def restart(self, broken: ProcessPoolExecutor) -> None:
+        """Of those who saw ``broken`` break, the first starts the new process."""
+        if self.executor is broken:
+            broken.shutdown(wait=False, cancel_futures=True)
+            self._start()
+
+    def close(self) -> None:
+        """Ends the process now, whatever it is doing; its sandbox ends with it."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        try:
+            pid = self._pid.result()
+        except (BrokenProcessPool, CancelledError):
+            return
+        for process in multiprocessing.active_children():
+            if process.pid == pid:
+                process.kill()
+
+
+class LocalPool:
+    """Processes of this machine, one piece of work each at a time. One whose sandbox fails takes no more."""
+
+    def __init__(self, config: ScorerConfig, size: int, report: Callable[[str], None] = to_stderr) -> None:
+        self.roster = Roster(size, 1, report)
+        self._workers = [_Worker(config, index) for index in range(size)]
 
     @property
     def size(self) -> int:
-        return self._size
-
-    def _make(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(
-            self._size, mp_context=context, initializer=_start, initargs=(self._config, context.Value("i", 0))
-        )
+        return len(self._workers)
 
     async def call(self, work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        loop = asyncio.get_running_loop()
-        for _ in range(ATTEMPTS):
-            executor = self._executor
+        deaths = 0
+        while deaths < ATTEMPTS:
+            place = await self.roster.take()
+            worker = self._workers[place[1]]
+            executor = worker.executor
             try:
-                return await loop.run_in_executor(executor, partial(_run, work, *args, **kwargs))
+                return await self._play(executor, place, partial(_run, work, *args, **kwargs))
+            except SandboxError as error:
+                self.roster.retire(place[1], str(error))
             except BrokenProcessPool:
-                # The first to notice replaces the pool; the others find the new one.
-                if self._executor is executor:
-                    executor.shutdown(wait=False, cancel_futures=True)
-                    self._executor = self._make()
+                deaths += 1
+                worker.restart(executor)
         raise SandboxError(f"scoring processes died {ATTEMPTS} times in a row on the same work")
 
+    async def _play(self, executor: ProcessPoolExecutor, place: Place, work: Callable[[], R]) -> R:
+        """Keeps the place until the process has finished the work, also when nobody awaits it any more."""
+        try:
+            result = asyncio.wrap_future(executor.submit(work))
+        except BrokenProcessPool:
+            self.roster.give_back(place)
+            raise
+
+        def leave(done: asyncio.Future[R]) -> None:
+            if not done.cancelled():
+                done.exception()
+            self.roster.give_back(place)
+
+        try:
+            return await asyncio.shield(result)
+        finally:
+            result.add_done_callback(leave)
+
     def close(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.close()

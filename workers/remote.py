@@ -27,6 +27,7 @@ from sandbox.faults import SandboxError
 from workers.errors import RunFailedError
 from workers.experiment import Experiment
 from workers.pool import ATTEMPTS, P, PoolScorer, R, Work
+from workers.roster import Roster, into, to_stderr
 from workers.scorer import ScorerConfig, ScoringProcess
 from workers.secrets import Secrets, forget, withheld
 
@@ -117,17 +118,19 @@ class ScorerActor:
 
     def shortfall(self, min_level: int) -> str:
         """What this machine's sandbox lacks to ``min_level``, in one line; empty when nothing."""
-        found = self._process.isolation().shortfall(min_level)
+        try:
+            found = self._process.isolation().shortfall(min_level)
+        except SandboxError as error:
+            found = str(error)
         return f"{os.uname().nodename}: {found}" if found else ""
 
 
 class RayPool:
     """The :class:`workers.pool.ScorerPool` over scorer actors. Picklable: evolver actors use the same ones."""
 
-    def __init__(self, actors: list[Any]) -> None:
+    def __init__(self, actors: list[Any], report: Callable[[str], None] = to_stderr) -> None:
         self._actors = actors
-        self._in_flight = [0] * len(actors)
-        self._room: asyncio.Semaphore | None = None
+        self.roster = Roster(len(actors), _DEPTH, report)
 
     @classmethod
     def start(cls, config: ScorerConfig, size: int, run_id: str, say: Callable[[str], None]) -> RayPool:
@@ -153,7 +156,7 @@ class RayPool:
                 ray.kill(each)
         if len(ready) < size:
             say(f"{len(ready)} scorers of {size} found a free processor; the run goes on with these")
-        return cls([each for check, each in checks.items() if check in ready])
+        return cls([each for check, each in checks.items() if check in ready], say)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return RayPool, (self._actors,)
@@ -163,22 +166,22 @@ class RayPool:
         return len(self._actors)
 
     async def call(self, work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        if self._room is None:
-            self._room = asyncio.Semaphore(_DEPTH * self.size)
-        async with self._room:
-            for attempt in range(ATTEMPTS):
-                # After a death the work goes to another actor: the dead one may take a while to come back.
-                chosen = min(range(self.size), key=lambda i: self._in_flight[i])
-                self._in_flight[chosen] += 1
-                try:
-                    result: R = await self._actors[chosen].run.remote(work, args, kwargs)
-                    return result
-                except RayTaskError as error:
+        deaths = 0
+        while deaths < ATTEMPTS:
+            # After a death the work goes to another actor where one has room: the dead one may take a while.
+            place = await self.roster.take()
+            try:
+                result: R = await self._actors[place[1]].run.remote(work, args, kwargs)
+                return result
+            except RayTaskError as error:
+                if not isinstance(error.cause, SandboxError):
                     raise error.cause from None
-                except RayActorError:
-                    await asyncio.sleep(0.2 * 2**attempt)
-                finally:
-                    self._in_flight[chosen] -= 1
+                self.roster.retire(place[1], str(error.cause))
+            except RayActorError:
+                deaths += 1
+                await asyncio.sleep(0.1 * 2**deaths)
+            finally:
+                self.roster.give_back(place)
         raise SandboxError(f"scorer actors died {ATTEMPTS} times in a row on the same work")
 
     def close(self) -> None:
@@ -215,6 +218,7 @@ class EvolverActor:
         self, experiment: Experiment, store: RedisStore, pool: RayPool, secrets: Secrets, search: Search, slots: int
     ) -> None:
         secrets.install()
+        pool.roster.report = into(store)
         game = make_game(experiment.game.name, **experiment.game.parameters)
         inner = make_llm(experiment.llm.model, seed=experiment.seed, settings=experiment.llm.provider())
         llm = RecordedLLM(inner, store.completions, store.ledger(experiment.budget))

@@ -27,6 +27,7 @@ from workers.experiment import Experiment
 from workers.fleet import LocalFleet
 from workers.pool import LocalPool, PoolScorer, ScorerPool, default_size
 from workers.report import render_report
+from workers.roster import STOPPED, into
 from workers.run_directory import RunDirectory
 from workers.scorer import ScorerConfig
 from workers.telemetry import Telemetry
@@ -55,7 +56,8 @@ def run_experiment(experiment: Experiment, llm: LLM, run: RunDirectory, telemetr
             controller = Controller(experiment, store, workers.pool, workers.fleet, workers.llm, telemetry)
             outcome = asyncio.run(controller.run())
         telemetry.live("writing the run directory")
-        summary = summarise(experiment, outcome, isolation)
+        stopped = [str(event["reason"]) for event in store.events() if event["type"] == STOPPED]
+        summary = summarise(experiment, outcome, isolation, stopped)
         write_outputs(run, store, outcome, summary)
     render_report(run.path)
     return summary
@@ -90,7 +92,7 @@ def workforce(experiment: Experiment, store: RedisStore, llm: LLM, telemetry: Te
     size = default_size(experiment.workers.scorers)
     recorded = RecordedLLM(llm, store.completions, store.ledger(experiment.budget))
     if experiment.execution == "local":
-        pool = LocalPool(config, size)
+        pool = LocalPool(config, size, into(store, telemetry.warn))
         game = make_game(experiment.game.name, **experiment.game.parameters)
         fleet = LocalFleet(game, store, recorded, PoolScorer(pool), experiment.llm.in_flight)
         try:
@@ -110,6 +112,7 @@ def workforce(experiment: Experiment, store: RedisStore, llm: LLM, telemetry: Te
             )
         wanted = remote.scorers_wanted(experiment.workers.scorers, size)
         ray_pool = remote.RayPool.start(config, wanted, experiment.run_id, telemetry.say)
+        ray_pool.roster.report = into(store, telemetry.warn)
         evolvers = remote.RayFleet(experiment, store, ray_pool, secrets)
         yield Workforce(ray_pool, evolvers, recorded)
         evolvers.close()
@@ -118,7 +121,9 @@ def workforce(experiment: Experiment, store: RedisStore, llm: LLM, telemetry: Te
         remote.disconnect()
 
 
-def summarise(experiment: Experiment, outcome: Outcome, isolation: IsolationReport) -> dict[str, Any]:
+def summarise(
+    experiment: Experiment, outcome: Outcome, isolation: IsolationReport, stopped_scorers: Sequence[str]
+) -> dict[str, Any]:
     """``summary.json``: what was run, on what, at which price, and what came out, with standard errors."""
     return {
         "run_id": experiment.run_id,
@@ -133,6 +138,7 @@ def summarise(experiment: Experiment, outcome: Outcome, isolation: IsolationRepo
             "layers": list(isolation.layers),
             "allow_weak": experiment.sandbox.allow_weak,
             "strict_payoffs": experiment.psro.strict_payoffs,
+            "stopped_scorers": list(stopped_scorers),
         },
         "versions": versions(),
         "budget": {

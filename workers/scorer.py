@@ -16,7 +16,7 @@ from games.match import IllegalMoveError, play_match
 from games.registry import make_game
 from games.seeds import match_seed
 from games.stationary import Ask, StationaryGame, asker, exact_population_returns
-from sandbox.faults import Fault
+from sandbox.faults import Fault, SandboxError
 from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
 from sandbox.referee import Referee
@@ -39,10 +39,22 @@ class ScoringProcess:
         self._game = make_game(config.game.name, **config.game.parameters)
         self._limits = config.limits
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-        self._referee = Referee(config.limits, core=cores[index % len(cores)])
+        self._own_referee: Referee | None = None
+        self._refusal = ""
+        try:
+            self._own_referee = Referee(config.limits, core=cores[index % len(cores)])
+        except SandboxError as error:
+            self._refusal = str(error)
+
+    @property
+    def _referee(self) -> Referee:
+        """Raises :class:`SandboxError` at every piece of work, and not at the start, where no pool could tell why."""
+        if self._own_referee is None:
+            raise SandboxError(self._refusal)
+        return self._own_referee
 
     def isolation(self) -> IsolationReport:
-        """The level that a canary proved in this process."""
+        """The level that a canary proved in this process. Raises :class:`SandboxError` if it is below the minimum."""
         return self._referee.isolation
 
     def score(self, program: Program, task: ScoringTask) -> Evaluation:
