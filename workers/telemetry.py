@@ -1,10 +1,17 @@
-"""Live progress for a person: what iteration, how good, how fast, what failed, what it cost."""
+"""Live progress: what iteration, how good, how fast, what failed, what it cost. For a person as lines on stderr; for
+machines, with ``CSRO_LOG=json``, as one JSON object a line; for who watches from elsewhere, see :mod:`workers.status`.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Protocol
 
 from rich.console import Console
 from rich.markup import escape
@@ -30,13 +37,23 @@ class Snapshot:
     budget: Budget
 
 
+class Watcher(Protocol):
+    """Told of every line and snapshot as it is shown."""
+
+    def line(self, text: str) -> None: ...
+
+    def snapshot(self, snapshot: Snapshot) -> None: ...
+
+
 class Telemetry:
     """Writes to stderr, so that stdout keeps the result alone. ``quiet`` silences all but errors."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self._status = self.console.status("starting") if self.console.is_terminal and not quiet else None
+        self._json = os.environ.get("CSRO_LOG") == "json" and not quiet
+        self.console = Console(stderr=True, quiet=quiet or self._json, highlight=False, soft_wrap=True)
+        self._status = self.console.status("starting") if self.console.is_terminal and not self.console.quiet else None
         self._last_line_s = 0.0
+        self._watchers: list[Watcher] = []
 
     def __enter__(self) -> Telemetry:
         if self._status is not None:
@@ -47,23 +64,67 @@ class Telemetry:
         if self._status is not None:
             self._status.stop()
 
+    def watch(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
     def say(self, line: str) -> None:
         """One line that stays."""
-        self.console.print(escape(line))
+        self._tell(line)
+        self._show("info", line)
 
     def warn(self, line: str) -> None:
-        self.console.print(f"[bold red]{escape(line)}[/]")
+        self._tell(line)
+        self._show("warning", line)
 
     def live(self, line: str) -> None:
         """One line that the next one replaces; where the output is no terminal, one every few seconds."""
-        if self._status is not None:
-            self._status.update(escape(line))
-        elif time.monotonic() - self._last_line_s >= _LINE_EVERY_S:
-            self._last_line_s = time.monotonic()
-            self.say(line)
+        self._tell(line)
+        if self._due(line):
+            self._show("info", line)
 
     def snapshot(self, s: Snapshot) -> None:
-        self.live(describe(s))
+        for watcher in self._watchers:
+            watcher.snapshot(s)
+        if self._due(describe(s)):
+            self._show("info", describe(s), **fields(s) if self._json else {})
+
+    def _tell(self, line: str) -> None:
+        for watcher in self._watchers:
+            watcher.line(line)
+
+    def _due(self, line: str) -> bool:
+        """Is a passing line to be written out? On a terminal it is shown in its place instead."""
+        if self._status is not None:
+            self._status.update(escape(line))
+            return False
+        if time.monotonic() - self._last_line_s < _LINE_EVERY_S:
+            return False
+        self._last_line_s = time.monotonic()
+        return True
+
+    def _show(self, level: str, line: str, **more: object) -> None:
+        if self._json:
+            time_now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            print(json.dumps({"time": time_now, "level": level, "message": line, **more}), file=sys.stderr, flush=True)
+        elif level == "warning":
+            self.console.print(f"[bold red]{escape(line)}[/]")
+        else:
+            self.console.print(escape(line))
+
+
+def fields(s: Snapshot) -> dict[str, object]:
+    """A snapshot as the fields of a structured log line."""
+    best = s.best.evaluation if s.best is not None else None
+    return {
+        "iteration": s.iteration,
+        "committed": s.progress.committed,
+        "proposals": s.progress.proposals,
+        "programs_per_s": round(s.programs_per_s, 3),
+        "failures": dict(s.progress.failures),
+        "best_return": best.mean_return if isinstance(best, Scored) else None,
+        "best_stderr": best.stderr if isinstance(best, Scored) else None,
+        "spent": asdict(s.spent),
+    }
 
 
 def describe(s: Snapshot) -> str:

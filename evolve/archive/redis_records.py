@@ -89,7 +89,13 @@ class RedisLedger:
         self._commands.script("settle", self._keys, (key,))
 
     def spent(self) -> Usage:
-        amounts = self._commands.call("HMGET", self._keys[0], *_AMOUNTS)
+        return self._sum(self._keys[0])
+
+    def held(self) -> Usage:
+        return self._sum(self._keys[1])
+
+    def _sum(self, key: str) -> Usage:
+        amounts = self._commands.call("HMGET", key, *_AMOUNTS)
         return Usage.of_amounts(*(int(amount or 0) for amount in amounts))
 
     def reserved(self) -> Mapping[str, Usage]:

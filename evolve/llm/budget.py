@@ -73,6 +73,10 @@ class Ledger(Protocol):
 
     def spent(self) -> Usage: ...
 
+    def held(self) -> Usage:
+        """The sum of all reservations; ``llm_calls`` is the number of calls under way."""
+        ...
+
     def reserved(self) -> Mapping[str, Usage]:
         """The reservations neither settled nor released, by key: calls under way, or left by a dead process."""
         ...
@@ -141,6 +145,11 @@ class MemoryLedger:
     def spent(self) -> Usage:
         with self._account.lock:
             return Usage.of_amounts(*self._account.spent)
+
+    def held(self) -> Usage:
+        with self._account.lock:
+            columns = zip([0] * 5, *self._account.reserved.values(), strict=True)
+            return Usage.of_amounts(*map(sum, columns))
 
     def reserved(self) -> Mapping[str, Usage]:
         with self._account.lock:

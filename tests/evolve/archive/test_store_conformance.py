@@ -75,11 +75,15 @@ def test_the_budget_is_reserved_then_charged(store: Store) -> None:
     ledger.reserve("a", Usage(1, 100, 900, 0.5))
     assert ledger.spent() == Usage()
     assert ledger.reserved() == {"a": Usage(1, 100, 900, 0.5)}
+    ledger.reserve("b", Usage(1, 10, 20, 0.25))
+    assert ledger.held() == Usage(2, 110, 920, 0.75)
+    ledger.release("b")
     ledger.settle("a", Usage(1, 90, 10, 0.125))
     ledger.settle("a", Usage(1, 90, 10, 0.125))
     ledger.release("a")
     assert ledger.spent() == Usage(1, 90, 10, 0.125)
     assert ledger.reserved() == {}
+    assert ledger.held() == Usage()
     ledger.reserve("a", Usage(9, 0, 0))
     assert ledger.reserved() == {}
 
