@@ -108,11 +108,16 @@ class ProgramGame:
         self.matrix = matrix
         self.epsilon = float(epsilon)
         self.simulation = simulation
-        self.sources = sources
+        self._sources = sources
 
     @property
     def spec(self) -> GameSpec:
         return self.matrix.spec
+
+    @property
+    def sources(self) -> tuple[str, str]:
+        """The two players' texts, by seat."""
+        return self._sources
 
     @property
     def num_actions(self) -> int:

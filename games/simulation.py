@@ -9,13 +9,13 @@ a :data:`Runner`, which the sandbox provides for untrusted texts and :class:`Tru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from games.core import Move, Observation
+from games.core import Game, Move, Observation
 from games.match import IllegalMoveError, choose_action
 from games.seeds import match_seed, sampling_rng, seat_seed
 
@@ -40,8 +40,19 @@ class SimulationLimits:
                 raise ValueError(f"{name} must be an integer from 0 to {high}, not {value!r}")
 
 
+@dataclass(frozen=True)
+class SimulationUse:
+    """What one seat set going in one match: simulations run, how many inside one another at most, how many were
+    refused for want of fuel, and how many ended without a legal move."""
+
+    calls: int = 0
+    deepest: int = 0
+    refused: int = 0
+    failed: int = 0
+
+
 class SimulationFuel:
-    """The account of one seat in one match. ``refused`` counts the simulations that were not run."""
+    """The account of one seat in one match; its counters are those of :class:`SimulationUse`."""
 
     def __init__(self, limits: SimulationLimits) -> None:
         self._limits = limits
@@ -49,6 +60,11 @@ class SimulationFuel:
         self.depth = 0
         self.deepest = 0
         self.refused = 0
+        self.failed = 0
+
+    @property
+    def use(self) -> SimulationUse:
+        return SimulationUse(self.calls, self.deepest, self.refused, self.failed)
 
     def enter(self) -> bool:
         """Begins a simulation, if there is fuel for it; then :meth:`leave` must end it."""
@@ -67,14 +83,22 @@ class SimulationFuel:
         self.depth -= 1
 
 
-class SimulatedGame(Protocol):
-    """What the service asks of a game."""
+@runtime_checkable
+class SimulatedGame(Game, Protocol):
+    """A game of programs as the service and the sandbox see it. ``sources`` are the players' texts, by seat."""
 
     @property
     def simulation(self) -> SimulationLimits: ...
 
     @property
+    def sources(self) -> tuple[str, str]: ...
+
+    @property
     def num_actions(self) -> int: ...
+
+    def reference_programs(self) -> Mapping[str, str]:
+        """Trusted texts by name, which may run in the referee's own process."""
+        ...
 
     def observation(self, player: int, own_source: str, opponent_source: str) -> Observation:
         """What a program in seat ``player`` sees at the start of a match."""
@@ -141,6 +165,7 @@ class SimulationService:
         try:
             return choose_action(self._run(program), game.num_actions, legal, sampling_rng(seed, player))
         except (ProgramFailedError, IllegalMoveError):
+            self.fuel.failed += 1
             return game.fallback(player)
 
 

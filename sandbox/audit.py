@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from games.core import Game, Move, Observation, PolicyFactory
+from games.core import Game, Move, Observation
 from sandbox.faults import Fault
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord
@@ -77,7 +77,7 @@ def audit(
 def _difference(
     referee: Referee, game: Game, source: str, record: MatchRecord, seat: int, limits: Limits | None
 ) -> str:
-    players: list[object] = [_scripted(record, other) for other in range(game.spec.num_players)]
+    players: list[object] = [_Scripted(record, other) for other in range(game.spec.num_players)]
     players[seat] = source
     try:
         outcome = referee.play(game, players, seeds=[record.seed], limits=limits, strict=True)[0]
@@ -94,8 +94,16 @@ def _difference(
     return "" if len(before) == len(now) else f"{len(before)} moves became {len(now)}"
 
 
-def _scripted(record: MatchRecord, seat: int) -> PolicyFactory:
-    def make(player: int, seed: int) -> ScriptedPolicy:
-        return ScriptedPolicy(moves_of(record, seat))
+@dataclass(frozen=True)
+class _Scripted:
+    """Factory of one seat's script, which shows its opponent the text that it saw then."""
 
-    return make
+    record: MatchRecord
+    seat: int
+
+    @property
+    def program_source(self) -> str:
+        return self.record.program_sources[self.seat] if self.record.program_sources else ""
+
+    def __call__(self, player: int, seed: int) -> ScriptedPolicy:
+        return ScriptedPolicy(moves_of(self.record, self.seat))

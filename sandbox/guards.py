@@ -27,6 +27,12 @@ class Alarm:
         self._sequence = b""
         self._results: list[int] = []
         self._suspect = 0
+        self._held = self._late = False
+
+    @property
+    def sequence(self) -> bytes:
+        """Of the present step, as it travels."""
+        return self._sequence
 
     def start(self, sequence: bytes) -> list[int]:
         """A new step: returns the list whose length says which slot is running."""
@@ -38,7 +44,21 @@ class Alarm:
     def slot(self) -> int:
         return len(self._results)
 
+    def hold(self) -> None:
+        """Until :meth:`release` an alarm waits, so that it cannot tear an exchange with the referee in two."""
+        self._held = True
+
+    def release(self) -> None:
+        """Heeds the alarm that came meanwhile, if one did."""
+        self._held = False
+        if self._late:
+            self._late = False
+            self(0, None)
+
     def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        if self._held:
+            self._late = True
+            return
         slot = self.slot
         if not self.armed or slot in self.timed_out:
             return  # the answer is on its way, or the program swallowed the first exception and will be killed

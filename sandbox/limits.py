@@ -12,8 +12,10 @@ class Limits:
 
     ``move_timeout_s`` is the soft deadline of one move (the program gets a traceback of the line it was
     stuck in); ``kill_grace_s`` later the process is killed. ``cpu_s`` bounds processor time of one
-    match. ``min_level`` is the isolation level (0 to 4, see :mod:`sandbox.zygote`) under which nothing
-    is run, unless ``allow_weak`` says otherwise.
+    match. Programs that a program simulates (:mod:`sandbox.simulator`) are held to ``move_timeout_s`` and
+    ``simulation_memory_bytes`` each and, all those of one seat in one match together, to ``simulation_cpu_s``;
+    up to :data:`games.simulation.MAX_DEPTH` of them are alive at a time. ``min_level`` is the isolation level (0 to 4,
+    see :mod:`sandbox.zygote`) under which nothing is run, unless ``allow_weak`` says otherwise.
     """
 
     load_timeout_s: float = 2.0
@@ -23,6 +25,8 @@ class Limits:
     memory_bytes: int = 256 << 20
     output_bytes: int = 8192
     source_bytes: int = 128 << 10
+    simulation_cpu_s: float = 2.0
+    simulation_memory_bytes: int = 16 << 20
     min_level: int = 3
     allow_weak: bool = False
 

@@ -16,10 +16,11 @@ import numpy as np
 from games.core import ActionArray, ActionHistory, ActionHistoryGame, Game, PolicyFactory
 from games.match import IllegalMoveError, choose_action
 from games.seeds import sampling_rng, seat_seed
+from games.simulation import SimulationUse
 from sandbox import wire
 from sandbox.faults import Fault, FaultKind, Stage
 from sandbox.limits import Limits
-from sandbox.remote_policy import Answers, RemotePolicy
+from sandbox.remote_policy import Answers, RemotePolicy, SimulateBySlot
 from sandbox.zygote_client import ZygoteClient
 
 Player = str | PolicyFactory
@@ -31,13 +32,16 @@ class MatchRecord:
     """One finished match: ``returns`` by seat and what was played.
 
     ``actions`` is a uint8 array of shape ``(num_rounds, 2)`` for action-history games, else the list of
-    ``(player, action)`` in the order they were played.
+    ``(player, action)`` in the order they were played. In games of programs, ``program_sources`` holds the texts by
+    seat and ``simulations`` what each seat set going.
     """
 
     seed: int
     returns: tuple[float, ...]
     num_moves: int
     actions: ActionArray | list[tuple[int, int]]
+    program_sources: tuple[str, ...] = ()
+    simulations: tuple[SimulationUse, ...] = ()
 
 
 Outcome = MatchRecord | Fault
@@ -59,7 +63,7 @@ class Sampler:
         return choose_action(move, self._num_actions, legal, generator)
 
 
-def open_program(
+def load_program(
     zygote: ZygoteClient,
     game: Game,
     source: str,
@@ -67,20 +71,23 @@ def open_program(
     seeds: Sequence[int],
     limits: Limits,
     form: wire.ObservationForm,
+    simulate: SimulateBySlot | None = None,
 ) -> tuple[RemotePolicy, dict[int, Fault]]:
-    """A child with ``source`` loaded for one seat of all matches, and the slots where it could not be.
+    """A child with ``source`` loaded for one seat of all matches, and the slots where it could not be. ``seeds`` are
+    the seat's own, one a match; ``simulate`` is what the program may call, in games of programs.
 
     Raises :class:`sandbox.remote_policy.ProgramDied`.
     """
-    program = RemotePolicy(zygote, limits, seat, len(seeds))
+    program = RemotePolicy(zygote, limits, seat, len(seeds), simulate)
     request = wire.LoadRequest(
         source=source,
         form=form,
         player=seat,
-        seeds=tuple(seat_seed(seed, seat) for seed in seeds),
+        seeds=tuple(seeds),
         num_actions=game.spec.num_actions,
         num_rounds=game.num_rounds if isinstance(game, ActionHistoryGame) else 0,
         output_bytes=limits.output_bytes,
+        simulated_bytes=limits.source_bytes if simulate else 0,
     )
     try:
         return program, dict(program.load(request).faults)

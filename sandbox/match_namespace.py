@@ -13,7 +13,7 @@ import marshal
 import random
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -114,9 +114,10 @@ def compile_policy(source: str) -> bytes:
 class ProgramCopies:
     """Makes one player a match, each from its own copy of the program, or all from one where that is safe."""
 
-    def __init__(self, source: str) -> None:
-        """Raises whatever the compiler does."""
+    def __init__(self, source: str, names: Mapping[str, Any]) -> None:
+        """``names`` are added to the built-in ones. Raises whatever the compiler does."""
         self._code = compile_policy(source)
+        self._names = names
         try:
             self._shared = keeps_state_in_instances(source)
         except (RecursionError, MemoryError):
@@ -126,18 +127,18 @@ class ProgramCopies:
     def player(self, player: int, seed: int) -> Callable[[Any], Any]:
         """What answers one match's observations. Raises whatever the program does."""
         if not self._shared:
-            return new_player(run_module(self._code, seed), player, seed)
+            return new_player(run_module(self._code, seed, self._names), player, seed)
         if self._namespace is None:
-            self._namespace = run_module(self._code, 0)  # no seed is used: the analysis has seen to that
+            self._namespace = run_module(self._code, 0, self._names)  # no seed is used: the analysis has seen to that
         return new_player(self._namespace, player, seed)
 
 
-def run_module(code: bytes, seed: int) -> dict[str, Any]:
+def run_module(code: bytes, seed: int, names: Mapping[str, Any]) -> dict[str, Any]:
     """A fresh copy of the program's module, with private random generators; returns its names."""
     module = types.ModuleType("policy")
     sys.modules["policy"] = module  # dataclasses and typing look the defining module up by name
     namespace = module.__dict__
-    namespace["__builtins__"] = {**vars(builtins), **HELPERS, "__import__": _importer(seed)}
+    namespace["__builtins__"] = {**vars(builtins), **HELPERS, **names, "__import__": _importer(seed)}
     exec(marshal.loads(code), namespace)
     return namespace
 

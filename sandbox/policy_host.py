@@ -32,6 +32,7 @@ from sandbox.program_errors import (
     format_traceback,
     register_source,
 )
+from sandbox.simulate_call import simulate_call
 
 _MAX_TIMEOUTS = 2
 _BALLAST_BYTES = 1 << 20
@@ -58,11 +59,13 @@ class PolicyHost:
         random.seed(self._request.seeds[0])
         np.random.seed(self._request.seeds[0])
         register_source(self._request.source)
+        longest = self._request.simulated_bytes
+        names = {"simulate": simulate_call(self._alarm, longest)} if longest else {}
         copies: ProgramCopies | None = None
 
         def compile_and_instantiate(results: list[int]) -> None:
             nonlocal copies
-            copies = copies or ProgramCopies(self._request.source)
+            copies = copies or ProgramCopies(self._request.source, names)
             self._acts += repeat(_unplayable, len(results) - len(self._acts))
             for seed in self._request.seeds[len(results) :]:
                 self._acts.append(copies.player(self._request.player, seed))

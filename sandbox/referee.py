@@ -10,12 +10,14 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from games.core import ActionHistoryGame, Game, Observation, PolicyFactory
 from games.match import with_program_sources
+from games.seeds import seat_seed
+from games.simulation import SimulatedGame
 from sandbox import wire
 from sandbox.episodes import EpisodeBatch, LocalSeat, RemoteSeat, Seat
 from sandbox.faults import Fault, SandboxError, Stage
@@ -29,10 +31,11 @@ from sandbox.lockstep import (
     Outcome,
     Player,
     RemoteByteSeat,
-    open_program,
+    load_program,
     unexplained,
 )
-from sandbox.remote_policy import ProgramDied, RemotePolicy, process_quota
+from sandbox.remote_policy import ProgramDied, RemotePolicy, SimulateBySlot, process_quota
+from sandbox.simulator import SeatSimulations, Simulator
 from sandbox.zygote_client import ZygoteClient, ZygoteLost
 
 __all__ = ["CheckResult", "MatchRecord", "Outcome", "Player", "Referee", "play", "probe_isolation"]
@@ -203,7 +206,8 @@ class Referee:
         seats: list[ByteSeat] = []
         for seat, player in enumerate(players):
             if isinstance(player, str):
-                program = self._open(stack, game, player, seat, seeds, limits, "action_history", batch.fail)
+                program, faults = self._open(stack, game, player, seat, seeds, limits, "action_history")
+                _fail(batch, faults)
                 seats.append(RemoteByteSeat(program))
             else:
                 seats.append(LocalByteSeat(player, game, seat, seeds, batch.sampler))
@@ -219,14 +223,21 @@ class Referee:
     ) -> list[Outcome]:
         batch = EpisodeBatch(game, seeds)
         code = wire.action_code(game.spec.num_actions)
+        simulator = self._simulator(game, limits)
         seats: list[Seat] = []
         for seat, player in enumerate(players):
             if isinstance(player, str):
-                program = self._open(stack, game, player, seat, seeds, limits, "mapping", batch.fail)
+                simulate = simulator.seat(seat, seeds) if simulator else None
+                program, faults = self._open(stack, game, player, seat, seeds, limits, "mapping", simulate)
+                _fail(batch, faults)
                 seats.append(RemoteSeat(program, len(seeds), code))
             else:
-                seats.append(LocalSeat(player, seat, seeds))
-        return batch.play(seats)
+                seats.append(LocalSeat(simulator.bind(player, seat) if simulator else player, seat, seeds))
+        outcomes = batch.play(seats)
+        return simulator.logged(outcomes) if simulator else outcomes
+
+    def _simulator(self, game: Game, limits: Limits) -> Simulator | None:
+        return Simulator(self._running(), game, limits) if isinstance(game, SimulatedGame) else None
 
     def _open(
         self,
@@ -237,25 +248,25 @@ class Referee:
         seeds: Sequence[int],
         limits: Limits,
         form: wire.ObservationForm,
-        fail: Callable[[int, Fault], None],
-    ) -> RemotePolicy:
-        program, faults = open_program(self._running(), game, source, seat, seeds, limits, form)
+        simulate: SimulateBySlot | None = None,
+    ) -> tuple[RemotePolicy, dict[int, Fault]]:
+        """A child until ``stack`` ends, with ``source`` loaded in ``seat``, and the slots where it could not be."""
+        own = [seat_seed(seed, seat) for seed in seeds]
+        program, faults = load_program(self._running(), game, source, seat, own, limits, form, simulate)
         stack.enter_context(program)
-        for slot, fault in faults.items():
-            fail(slot, fault)
-        return program
+        return program, faults
 
     def _smoke(self, game: Game, source: str, player: int, limits: Limits) -> Fault | None:
         """What goes wrong while loading or at one of the smoke observations, which are for player 0."""
-        form: wire.ObservationForm = "mapping"
+        simulator = self._simulator(game, limits)
+        simulate = simulator.seat(player, [_CHECK_SEED]) if simulator else None
         with contextlib.ExitStack() as stack:
             try:
-                program, faults = open_program(self._running(), game, source, player, [_CHECK_SEED], limits, form)
-                stack.enter_context(program)
+                program, faults = self._open(stack, game, source, player, [_CHECK_SEED], limits, "mapping", simulate)
                 if faults:
                     return faults[0]
                 if player == 0:
-                    self._show(game, program)
+                    self._show(game, program, simulate)
             except ProgramDied as death:
                 return death.fault
             except _Faulty as found:
@@ -265,9 +276,10 @@ class Referee:
     def _moves(
         self, game: Game, source: str, player: int, observations: Sequence[Observation], seed: int, limits: Limits
     ) -> list[object] | Fault:
+        simulator = self._simulator(game, limits)
+        simulate = simulator.seat(player, [seed]) if simulator else None
         with contextlib.ExitStack() as stack:
-            program, faults = open_program(self._running(), game, source, player, [seed], limits, "mapping")
-            stack.enter_context(program)
+            program, faults = self._open(stack, game, source, player, [seed], limits, "mapping", simulate)
             if faults:
                 return faults[0]
             seat = RemoteSeat(program, 1, wire.action_code(game.spec.num_actions))
@@ -280,11 +292,13 @@ class Referee:
                 moves.append(move)
         return moves
 
-    def _show(self, game: Game, program: RemotePolicy) -> None:
+    def _show(self, game: Game, program: RemotePolicy, simulate: SeatSimulations | None) -> None:
         program.set_stage(Stage.SMOKE)
         batch = EpisodeBatch(game, [_CHECK_SEED])
         remote = RemoteSeat(program, 1, wire.action_code(game.spec.num_actions))
         for number, observation in enumerate(game.brief.smoke_observations):
+            if simulate:
+                simulate.restart()
             remote.post([observation])
             verdict = batch.judge(0, 0, remote.take()[0], observation)
             if isinstance(verdict, Fault):
@@ -321,6 +335,11 @@ class _Faulty(Exception):  # noqa: N818  carries a fault out of a loop
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.detail)
         self.fault = fault
+
+
+def _fail(batch: ActionHistoryBatch | EpisodeBatch, faults: Mapping[int, Fault]) -> None:
+    for slot, fault in faults.items():
+        batch.fail(slot, fault)
 
 
 def as_player(player: object) -> Player:

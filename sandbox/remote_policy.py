@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from sandbox import wire, zygote
+from sandbox import wire
+from sandbox.autopsy import cause_of_death, out_of_cpu
 from sandbox.faults import Fault, FaultKind, Stage
 from sandbox.limits import Limits
 from sandbox.zygote_client import Child, ChildQuota, Usage, ZygoteClient, whole_cpu_s
@@ -27,6 +27,10 @@ _BUSY_MACHINE_FACTOR = 3.0
 _CPU_CHECK_INTERVAL_S = 0.25
 _OWN_CPU_S = 0.5
 """Processor time of the harness in a child, not charged to the program."""
+
+
+SimulateBySlot = Callable[[int, str, str], int]
+"""``(slot, program text, its opponent's text) -> action``: what answers a program's ``simulate``."""
 
 
 class ProgramDied(Exception):  # noqa: N818  an event, not an error of ours
@@ -64,11 +68,20 @@ class RemotePolicy:
     """One program playing seat ``player`` of N matches in a child of its own. Use as a context manager.
 
     Every method that talks to the child raises :class:`ProgramDied` when the process is lost or has to be
-    killed, and :class:`sandbox.zygote_client.ZygoteLost` when the sandbox itself is.
+    killed, and :class:`sandbox.zygote_client.ZygoteLost` when the sandbox itself is. ``simulate`` serves the
+    program while an answer is awaited; the time that takes is not the program's.
     """
 
-    def __init__(self, zygote_client: ZygoteClient, limits: Limits, player: int, count: int) -> None:
+    def __init__(
+        self,
+        zygote_client: ZygoteClient,
+        limits: Limits,
+        player: int,
+        count: int,
+        simulate: SimulateBySlot | None = None,
+    ) -> None:
         self._zygote = zygote_client
+        self._simulate = simulate
         self._limits = limits
         self._player = player
         self._count = count
@@ -130,6 +143,10 @@ class RemotePolicy:
         """What later faults are booked under."""
         self._stage = stage
 
+    def cpu_s(self) -> float:
+        """Processor seconds used so far."""
+        return self._zygote.cpu_s(self._alive())
+
     def _post(self, frame: bytes) -> None:
         try:
             sent = os.write(self._write_fd, frame)
@@ -161,10 +178,9 @@ class RemotePolicy:
         """The answers to what was posted last. The soft deadline is per move: see :class:`Limits`."""
         deadline_s = self._limits.move_timeout_s if timeout_s is None else timeout_s
         size = 5 + self._count * self._width
-        reply = b""
-        if not self._poll.poll(deadline_s * 1000):
-            reply = self._overdue(deadline_s)
-        reply += os.read(self._read_fd, size - len(reply))
+        reply = self._hear(deadline_s, size)
+        if reply is None:
+            reply = self._overdue(deadline_s, size)
         if len(reply) < size:
             if not reply:
                 raise self._autopsy()
@@ -178,6 +194,37 @@ class RemotePolicy:
         if reply[4] == 0 and self._width == 1 and not body.translate(None, self._legal):
             return Answers(body)
         return self._parse(reply[4], body)
+
+    def _hear(self, patience_s: float, size: int) -> bytes | None:
+        """Up to ``size`` bytes that the program sends, ``None`` if it takes longer; serves what it simulates."""
+        while True:
+            asked_at = time.monotonic()
+            if not self._poll.poll(patience_s * 1000):
+                return None
+            data = os.read(self._read_fd, size)
+            if self._simulate is None or data[4:5] != wire.CALL_FLAG:
+                return data
+            slot, source, opponent_source = self._read_call(data)
+            patience_s = max(0.0, patience_s - (time.monotonic() - asked_at))
+            action = self._simulate(slot, source, opponent_source)
+            self._post(wire.CALL_ANSWER.pack(self._sequence, action))
+
+    def _read_call(self, start: bytes) -> tuple[int, str, str]:
+        """The rest of a simulation that is asked for."""
+        size = wire.CALL_HEADER.size
+        head = start[:size] + (self._read_exactly(size - len(start)) if len(start) < size else b"")
+        sequence, _, slot, *lengths = wire.CALL_HEADER.unpack(head)
+        if sequence != self._sequence or slot >= self._count or max(lengths) > self._limits.source_bytes:
+            raise self._broken_protocol("it asks for a simulation that there cannot be")
+        missing = sum(lengths) - len(start[size:])
+        body = start[size:] + (self._read_exactly(missing) if missing > 0 else b"")
+        try:
+            texts = body[: lengths[0]].decode(), body[lengths[0] :].decode()
+        except UnicodeDecodeError:
+            raise self._broken_protocol("it asks to simulate what is not UTF-8") from None
+        if missing < 0:
+            raise self._broken_protocol("it goes on while its simulation is due")
+        return slot, *texts
 
     def _parse(self, flags: int, body: bytes) -> Answers:
         if flags & ~(wire.HAS_DISTRIBUTIONS | wire.HAS_FAILURES):
@@ -246,7 +293,7 @@ class RemotePolicy:
         return data
 
     # -- deadlines -----------------------------------------------------------------------------------------------
-    def _overdue(self, deadline_s: float) -> bytes:
+    def _overdue(self, deadline_s: float, size: int) -> bytes:
         """Alarms a program that is stuck until its answer comes; returns what was read of it. Kills it if none does.
 
         The program ticks at each alarm that finds it at another match than the last one, and at each that
@@ -254,18 +301,20 @@ class RemotePolicy:
         """
         cpu_before_s = self._cpu_seen_s + (self._taken_at - self._cpu_seen_at)  # at most: it idled before the post
         for _ in range(2 * self._count + 1):
-            if self._outwait(cpu_before_s, deadline_s):
-                return b""
+            if self._outwait(cpu_before_s, deadline_s) and (reply := self._hear(deadline_s, size)) is not None:
+                return reply
             cpu_before_s = self._zygote.cpu_s(self._alive())
             self._zygote.alarm(self._alive())
             grace_s = self._limits.kill_grace_s
-            if not self._poll.poll(grace_s * 1000) and not self._outwait(cpu_before_s, grace_s):
+            head = self._hear(grace_s, 5)
+            if head is None and self._outwait(cpu_before_s, grace_s):
+                head = self._hear(grace_s, 5)
+            if head is None:
                 break
-            head = os.read(self._read_fd, 5)
             if len(head) < 5 or head[4] != wire.TICK:
                 return head
-            if self._poll.poll(deadline_s * 1000):
-                return b""
+            if (reply := self._hear(deadline_s, size)) is not None:
+                return reply
         detail = f"no answer within {deadline_s:g} s, nor to the alarm: stuck in one call, or swallowing the time-out"
         raise self._die(FaultKind.TIMEOUT, detail)
 
@@ -285,10 +334,7 @@ class RemotePolicy:
         self._cpu_seen_at = time.monotonic()
         self._next_cpu_check = self._cpu_seen_at + _CPU_CHECK_INTERVAL_S
         if self._cpu_seen_s > self._cpu_budget_s:
-            raise self._die(FaultKind.TIMEOUT, self._out_of_cpu())
-
-    def _out_of_cpu(self) -> str:
-        return f"used more processor time than cpu_s={self._limits.cpu_s:g} a match"
+            raise self._die(FaultKind.TIMEOUT, out_of_cpu(self._limits))
 
     # -- the end -------------------------------------------------------------------------------------------------
     def _alive(self) -> Child:
@@ -309,24 +355,9 @@ class RemotePolicy:
         return self._die(FaultKind.KILLED, f"the program wrote to the referee's pipe: {problem}")
 
     def _autopsy(self) -> ProgramDied:
-        """Why the process ended by itself, as far as the kernel tells."""
-        usage = self._bury()
-        kind, detail = self._cause_of_death(usage)
+        """The process ended by itself."""
+        kind, detail = cause_of_death(self._bury(), self._limits, self._cpu_budget_s)
         return ProgramDied(Fault(kind, self._stage, self._player, detail))
-
-    def _cause_of_death(self, usage: Usage) -> tuple[FaultKind, str]:
-        if os.WIFEXITED(usage.status):
-            code = os.WEXITSTATUS(usage.status)
-            if code == zygote.EXIT_OUT_OF_MEMORY:
-                return FaultKind.MEMORY, f"out of memory (memory_bytes={self._limits.memory_bytes})"
-            return FaultKind.KILLED, f"the process ended itself with exit code {code}"
-        number = os.WTERMSIG(usage.status)
-        if number == signal.SIGXCPU or usage.cpu_s >= self._cpu_budget_s:
-            return FaultKind.TIMEOUT, self._out_of_cpu()
-        if number == signal.SIGSYS:
-            return FaultKind.KILLED, "killed for a forbidden system call"
-        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
-        return FaultKind.KILLED, f"the process crashed or was killed ({name})"
 
 
 def process_quota(limits: Limits, count: int) -> ChildQuota:

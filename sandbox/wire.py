@@ -12,6 +12,10 @@ Child to referee, after load (sequence 0) and after each step, always for all N 
 ``u32 sequence | u8 flags | N actions [| distributions] [| u32 length | msgpack failures]``. An action is a byte, or
 an i32 where the game has more than :data:`MAX_BYTE_ACTIONS`; two values mean "failed" and "see distributions". On
 an alarm the child may also send a bare header with :data:`TICK`: alive, and at another match than last time.
+
+Where programs may simulate each other a child may, before it answers, ask as often as it likes:
+``u32 sequence | u8 CALL | u32 slot | u32 length | u32 length | program | opponent``, both UTF-8, and then waits for
+``u32 sequence | i32 action``.
 """
 
 from __future__ import annotations
@@ -28,8 +32,11 @@ HEADER = struct.Struct("<IB")
 LENGTH = struct.Struct("<I")
 SEQUENCE = struct.Struct("<I")
 
-HAS_FAILURES, HAS_DISTRIBUTIONS, TICK = 1, 2, 4
-PLAIN_FLAG, TICK_FLAG = bytes((0,)), bytes((TICK,))
+CALL_HEADER = struct.Struct("<IBIII")
+CALL_ANSWER = struct.Struct("<Ii")
+
+HAS_FAILURES, HAS_DISTRIBUTIONS, TICK, CALL = 1, 2, 4, 8
+PLAIN_FLAG, TICK_FLAG, CALL_FLAG = bytes((0,)), bytes((TICK,)), bytes((CALL,))
 FIRST, SKIP = 255, 254
 MAX_BYTE_ACTIONS = 253
 MAX_FAILURES_BYTES = 64 << 10
@@ -62,7 +69,8 @@ def action_code(num_actions: int) -> ActionCode:
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """All a child learns about its matches. One seed per slot; ``num_rounds`` is 0 in the mapping form."""
+    """All a child learns about its matches. One seed per slot; ``num_rounds`` is 0 in the mapping form;
+    ``simulated_bytes``, the longest text that ``simulate`` takes, is 0 where there is no ``simulate``."""
 
     source: str
     form: ObservationForm
@@ -71,6 +79,7 @@ class LoadRequest:
     num_actions: int
     num_rounds: int
     output_bytes: int
+    simulated_bytes: int = 0
 
     def pack(self) -> bytes:
         body: bytes = msgpack.packb({**asdict(self), "source": self.source.encode("utf-8", "surrogatepass")})
@@ -148,7 +157,7 @@ class ObservationEncoder:
 
     def __init__(self) -> None:
         self._packed: dict[str, bytes] = {}
-        self._packer = msgpack.Packer()
+        self._packer = msgpack.Packer(unicode_errors="surrogatepass")  # program texts may hold lone surrogates
 
     def encode(self, observation: Mapping[str, object]) -> bytes:
         """Raises ``TypeError`` for a value that msgpack cannot carry: an error in the game."""
@@ -188,7 +197,7 @@ def pack_updates(updates: list[bytes | None]) -> bytes:
 
 def unpack_updates(payload: bytes) -> list[Any]:
     """Child side only: the payload comes from the referee."""
-    updates: list[Any] = msgpack.unpackb(payload, strict_map_key=False)
+    updates: list[Any] = msgpack.unpackb(payload, strict_map_key=False, unicode_errors="surrogatepass")
     return updates
 
 

@@ -1,0 +1,164 @@
+"""Runs the programs that programs simulate, for one batch of matches of a game of programs. On the referee's side.
+
+A simulated text is as little trusted as any: it runs once, for one move, in a fresh child with a seed of its own, and
+all that comes back is an action. It learns of nobody but the two texts that it is shown. Texts of the game's own
+reference programs run in this process, which is faster and comes to the same move. Each seat of each match has one
+account of fuel (:class:`games.simulation.SimulationFuel`) and of processor time; who finds either empty is answered
+with the game's fallback action, and so is a simulated program that fails in whatever way.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from games.core import PolicyFactory
+from games.program_game import TrustedProgram, TrustedProgramPolicy
+from games.seeds import seat_seed
+from games.simulation import (
+    MAX_DEPTH,
+    ProgramFailedError,
+    Runner,
+    Simulated,
+    SimulatedGame,
+    SimulationFuel,
+    SimulationService,
+    SimulationUse,
+    TrustedRunner,
+)
+from sandbox import wire
+from sandbox.episodes import RemoteSeat
+from sandbox.faults import Fault, FaultKind
+from sandbox.limits import Limits
+from sandbox.lockstep import MatchRecord, Outcome, load_program
+from sandbox.remote_policy import ProgramDied, SimulateBySlot
+from sandbox.zygote_client import ZygoteClient
+
+_FREE_CPU_S = 0.02
+"""Of each simulation, not charged: a child's start takes some of it, more on a slow machine, and the number of
+simulations is bounded anyway."""
+_STACK_FRAMES = 1000 + 16 * MAX_DEPTH
+
+
+class SeatSimulations:
+    """``simulate`` for one seat of all matches of a batch: call it with slot, program text and its opponent's."""
+
+    def __init__(self, game: SimulatedGame, seat: int, seeds: Sequence[int], make_runner: Callable[[], Runner]) -> None:
+        self._game = game
+        self._seat = seat
+        self._seeds = [seat_seed(seed, seat) for seed in seeds]
+        self._make_runner = make_runner
+        self.restart()
+
+    def restart(self) -> None:
+        """Fills all tanks, as at the start of new matches."""
+        self._services = [SimulationService(self._game, seed, self._make_runner()) for seed in self._seeds]
+
+    def __call__(self, slot: int, source: str, opponent_source: str) -> int:
+        return self._services[slot].for_seat(self._seat)(source, opponent_source)
+
+    @property
+    def fuel(self) -> list[SimulationFuel]:
+        """By slot."""
+        return [service.fuel for service in self._services]
+
+
+class Simulator:
+    """Simulations of one batch of matches. Not thread-safe.
+
+    Raises the interpreter's recursion limit, since simulations of :data:`MAX_DEPTH` nest on its stack.
+    """
+
+    def __init__(self, zygote: ZygoteClient, game: SimulatedGame, limits: Limits) -> None:
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), _STACK_FRAMES))
+        self._zygote = zygote
+        self._game = game
+        self._limits = limits
+        self._trusted = {text: TrustedRunner([text]) for text in game.reference_programs().values()}
+        self._fuel: dict[int, list[SimulationFuel]] = {}
+
+    def seat(self, seat: int, seeds: Sequence[int]) -> SeatSimulations:
+        """For an untrusted program."""
+        simulations = SeatSimulations(self._game, seat, seeds, self._runner)
+        self._fuel[seat] = simulations.fuel
+        return simulations
+
+    def bind(self, factory: PolicyFactory, seat: int) -> PolicyFactory:
+        """A trusted player that may simulate untrusted texts; any that is no :class:`TrustedProgram` as it is."""
+        if not isinstance(factory, TrustedProgram):
+            return factory
+        fuel = self._fuel[seat] = []
+
+        def make(player: int, seed: int) -> TrustedProgramPolicy:
+            policy = factory.with_runner(self._runner())(player, seed)
+            fuel.append(policy.simulations.fuel)
+            return policy
+
+        return make
+
+    def logged(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """The records of all matches, with the texts that played and what each seat simulated."""
+        return [
+            replace(played, program_sources=self._game.sources, simulations=self._used(slot))
+            if isinstance(played, MatchRecord)
+            else played
+            for slot, played in enumerate(outcomes)
+        ]
+
+    def _used(self, slot: int) -> tuple[SimulationUse, ...]:
+        seats = range(self._game.spec.num_players)
+        return tuple(self._fuel[seat][slot].use if seat in self._fuel else SimulationUse() for seat in seats)
+
+    def _runner(self) -> SandboxRunner:
+        return SandboxRunner(self._zygote, self._game, self._limits, self._trusted)
+
+
+class SandboxRunner:
+    """Runs what one seat simulates in one match, on one account of processor time."""
+
+    def __init__(
+        self, zygote: ZygoteClient, game: SimulatedGame, limits: Limits, trusted: Mapping[str, TrustedRunner]
+    ) -> None:
+        self._zygote = zygote
+        self._game = game
+        self._trusted = trusted
+        self._left_s = limits.simulation_cpu_s
+        self._limits = replace(
+            limits,
+            load_timeout_s=min(limits.load_timeout_s, limits.move_timeout_s),
+            cpu_s=limits.simulation_cpu_s,
+            memory_bytes=min(limits.memory_bytes, limits.simulation_memory_bytes),
+        )
+
+    def __call__(self, program: Simulated) -> object:
+        """Raises :class:`games.simulation.ProgramFailedError`."""
+        if (trusted := self._trusted.get(program.source)) is not None:
+            return trusted(program)
+        if self._left_s <= 0:
+            raise ProgramFailedError("no processor time is left for simulations")
+
+        def simulate(slot: int, source: str, opponent_source: str) -> int:
+            return program.simulate(source, opponent_source)
+
+        try:
+            return self._run(program, simulate)
+        except ProgramDied as death:
+            if death.fault.kind is FaultKind.TIMEOUT:
+                self._left_s -= self._limits.move_timeout_s
+            raise ProgramFailedError(death.fault.detail) from None
+
+    def _run(self, program: Simulated, simulate: SimulateBySlot) -> object:
+        remote, faults = load_program(
+            self._zygote, self._game, program.source, program.player, [program.seed], self._limits, "mapping", simulate
+        )
+        with remote:
+            seat = RemoteSeat(remote, 1, wire.action_code(self._game.spec.num_actions))
+            move: object = faults.get(0)
+            if move is None:
+                seat.post([program.observation])
+                move = seat.take()[0]
+            self._left_s -= max(0.0, remote.cpu_s() - _FREE_CPU_S)
+        if move is None or isinstance(move, Fault):
+            raise ProgramFailedError("it reported a failure" if move is None else move.detail)
+        return move
