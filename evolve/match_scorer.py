@@ -32,7 +32,8 @@ class _Duel:
 def score(referee: Referee, game: Game, program: Program, task: ScoringTask, limits: Limits) -> Evaluation:
     """The program's return against the mixture of ``task``, stratified by opponent.
 
-    Every opponent is met ``task.matches_per_opponent`` times, in symmetric games from alternating seats. The first
+    Every line-up of opponents is met ``task.matches_per_opponent`` times, from alternating seats where they are
+    swapped. The first
     fault of the program ends its evaluation as :class:`Failed`. An opponent that fails twice on one seed forfeits. A
     share of programs is audited: one match per opponent is replayed alone, and one that then moves otherwise fails.
     Raises ``sandbox.faults.SandboxError`` if isolation cannot be had.
@@ -46,12 +47,12 @@ def score(referee: Referee, game: Game, program: Program, task: ScoringTask, lim
 def _evaluate(referee: Referee, game: Game, program: Program, task: ScoringTask, limits: Limits) -> Evaluation:
     by_opponent: dict[str, OpponentReturn] = {}
     duels: dict[str, _Duel] = {}
-    for opponent_id, opponent in task.opponents.items():
-        duel = _play(referee, game, program, opponent, task, limits)
+    for key, lineup in task.lineups().items():
+        duel = _play(referee, game, program, key, lineup, task, limits)
         if isinstance(duel, Fault):
             return Failed(duel.stage.value, duel.kind.value, duel.traceback or duel.detail)
-        duels[opponent_id] = duel
-        by_opponent[opponent_id] = _summarise(duel)
+        duels[key] = duel
+        by_opponent[key] = _summarise(duel)
     if is_audited(program, task) and (mismatch := _audit(referee, game, program, duels, limits)):
         return Failed("audit", "audit_mismatch", mismatch)
     worst = min(by_opponent, key=lambda i: by_opponent[i].mean)
@@ -83,15 +84,22 @@ def stratified(by_opponent: Mapping[str, OpponentReturn], task: ScoringTask) -> 
 
 
 def _play(
-    referee: Referee, game: Game, program: Program, opponent: Program, task: ScoringTask, limits: Limits
+    referee: Referee,
+    game: Game,
+    program: Program,
+    key: str,
+    others: Sequence[Program],
+    task: ScoringTask,
+    limits: Limits,
 ) -> _Duel | Fault:
-    seeds = [match_seed(task.seed, opponent.id, k) for k in range(task.matches_per_opponent)]
-    seats = (0, 1) if game.spec.symmetric else (task.player,)
+    """``key`` names the programs in the ``others`` seats."""
+    seeds = [match_seed(task.seed, key, k) for k in range(task.matches_per_opponent)]
+    seats = (0, 1) if game.spec.swaps_seats else (task.player,)
     returns: list[float] = []
     forfeits = 0
     shown: tuple[MatchRecord | None, int] = (None, 0)
     for seat in seats:
-        players = (program, opponent) if seat == 0 else (opponent, program)
+        players = (*others[:seat], program, *others[seat:])
         own = seeds[seat :: len(seats)] if len(seats) > 1 else seeds
         outcomes = referee.play(game, players, seeds=own, limits=limits, strict=task.strict)
         for seed, played in zip(own, outcomes, strict=True):

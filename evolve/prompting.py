@@ -19,7 +19,7 @@ from evolve.candidate import Candidate
 from evolve.llm.core import Prompt
 from evolve.mutation import BLOCK_START
 from evolve.program import Program
-from evolve.scoring import OpponentReturn, Scored
+from evolve.scoring import LINEUP, OpponentReturn, Scored
 from games.core import GameBrief
 from sandbox.limits import Limits
 
@@ -90,9 +90,11 @@ def view_opponents(
     weights: Mapping[str, float],
     settings: PromptSettings,
     descriptions: Mapping[str, str],
+    seats: Mapping[str, Sequence[int]] | None = None,
 ) -> OpponentsView:
     """The opponents as the prompt shows them, in at most ``settings.opponent_chars`` characters of what is theirs:
-    the first that does not fit is left out, with all that are lighter."""
+    the first that does not fit is left out, with all that are lighter. ``seats`` tells in which seats an opponent plays
+    where there are several."""
     support = [i for i, w in weights.items() if w > 0]
     if settings.opponent_input == "none":
         return OpponentsView(())
@@ -101,7 +103,7 @@ def view_opponents(
     passed = visible_opponents(weights, settings)
     for opponent in passed:
         view = OpponentView(
-            name=opponent_name(opponent),
+            name=opponent_name(opponent) + _seats_text((seats or {}).get(opponent, ())),
             weight=weights[opponent],
             source=programs[opponent].source if settings.opponent_input in ("code", "both") else "",
             description=descriptions.get(opponent, "") if settings.opponent_input in ("description", "both") else "",
@@ -157,8 +159,14 @@ def description_prompt(brief: GameBrief, program: Program, settings: PromptSetti
     return _prompt(_render("describe.txt", brief=brief, program=program), settings, "")
 
 
-def opponent_name(program_id: str) -> str:
-    return f"opponent {program_id[:8]}"
+def opponent_name(key: str) -> str:
+    """Of an opponent by its id, or of a line-up of several."""
+    ids = key.split(LINEUP)
+    return ("opponent " if len(ids) == 1 else "opponents ") + ", ".join(i[:8] for i in ids)
+
+
+def _seats_text(seats: Sequence[int]) -> str:
+    return f" as player {' and '.join(map(str, seats))}" if seats else ""
 
 
 def fence(text: str, language: str = "") -> str:

@@ -47,6 +47,11 @@ class GameSpec:
     limits: Mapping[str, float] = field(default_factory=dict)
     lockstep: int = 32
 
+    @property
+    def swaps_seats(self) -> bool:
+        """Does one policy play both seats in turn? With more players than two each seat has policies of its own."""
+        return self.symmetric and self.num_players == 2
+
 
 @dataclass(frozen=True)
 class GameBrief:

@@ -81,18 +81,17 @@ async def _evaluate(store: Store, scorer: Scorer, task: ScoringTask, veteran: _V
     assert isinstance(last, Scored)
     transcript, level = last.transcript, last.level
     block = f"search:{task.seed}:{task.matches_per_opponent}:{task.player}"
-    for opponent in task.opponents:
+    for opponent in task.weights:
         if opponent not in met and (cached := store.payoffs.get(program.id, opponent, block)) is not None:
             met[opponent] = cached
-    unmet = {i: opponent for i, opponent in task.opponents.items() if i not in met}
+    unmet = {key: weight for key, weight in task.weights.items() if key not in met}
     if unmet:
-        weights = {i: task.weights[i] for i in unmet}
-        evaluation = await scorer.score(program, replace(task, opponents=unmet, weights=weights))
+        evaluation = await scorer.score(program, replace(task, weights=unmet))
         if isinstance(evaluation, Failed):
             return evaluation
         for opponent_id, payoff in evaluation.by_opponent.items():
             store.payoffs.put(program.id, opponent_id, block, payoff)
         met.update(evaluation.by_opponent)
         transcript, level = evaluation.transcript, evaluation.level
-    result = stratified({i: met[i] for i in task.opponents}, task)
+    result = stratified({i: met[i] for i in task.weights}, task)
     return replace(result, transcript=transcript, level=level)

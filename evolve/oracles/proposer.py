@@ -59,7 +59,7 @@ class Proposer:
             self._settings,
             directive,
             weights=self._scoring.weights,
-            seat=None if self._game.spec.symmetric else self._scoring.player,
+            seat=None if self._game.spec.swaps_seats else self._scoring.player,
             parent=parent,
             inspirations=inspirations,
             rejected=rejected,
@@ -84,11 +84,14 @@ class Proposer:
     async def _describe(self) -> OpponentsView:
         scoring, settings = self._scoring, self._settings
         descriptions: dict[str, str] = {}
+        presence = scoring.presence()
+        weights = {i: max(seats.values()) for i, seats in presence.items()}
         if settings.opponent_input in ("description", "both"):
-            for opponent in visible_opponents(scoring.weights, settings):
+            for opponent in visible_opponents(weights, settings):
                 prompt = description_prompt(self._game.brief, scoring.opponents[opponent], settings)
                 descriptions[opponent] = (await self._llm.complete(prompt)).text
-        return view_opponents(scoring.opponents, scoring.weights, settings, descriptions)
+        several = {i: sorted(seats) for i, seats in presence.items()} if self._game.spec.num_players > 2 else None
+        return view_opponents(scoring.opponents, weights, settings, descriptions, several)
 
 
 def _read(directive: Directive, parent: Candidate | None, answer: str) -> Program:

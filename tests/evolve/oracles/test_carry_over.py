@@ -69,7 +69,7 @@ def test_only_opponents_never_met_are_played_and_with_the_seeds_of_the_new_searc
     world = asyncio.run(after_first_search())
     work = second({3.0: 0.25, 5.0: 0.75})
     (best,) = carried(world, work, 1)
-    assert [(i, list(t.opponents), t.seed) for i, t in world.scorer.asked] == [(program(4.0).id, [program(5.0).id], 8)]
+    assert [(i, list(t.weights), t.seed) for i, t in world.scorer.asked] == [(program(4.0).id, [program(5.0).id], 8)]
     assert isinstance(best.evaluation, Scored)
     assert best.evaluation.by_opponent.keys() == work.scoring.weights.keys()
     assert best.evaluation.mean_return == pytest.approx(0.25 * 1.0 + 0.75 * -1.0)
@@ -83,7 +83,7 @@ def test_the_new_mixture_decides_who_is_carried() -> None:
         async def score(self, program: Program, task: ScoringTask) -> Evaluation:
             found = await super().score(program, task)
             assert isinstance(found, Scored)
-            strengths = {i: strength_of(o) for i, o in task.opponents.items()}
+            strengths = {i: strength_of(o) for i, (o,) in task.lineups().items()}
             rows = {
                 i: replace(r, mean=returns.get((strength_of(program), strengths[i]), r.mean))
                 for i, r in found.by_opponent.items()
@@ -148,7 +148,7 @@ class MortalScorer(ToyScorer):
             if self.last < 0:
                 raise KilledError
         found = await super().score(program, task)
-        for opponent in task.opponents:
+        for opponent in task.weights:
             self.played[program.id, opponent, task.seed] += 1
         return found
 

@@ -62,7 +62,7 @@ class ToyScorer:
         except ValueError as error:
             return Failed("match", "runtime_error", f"ValueError: {error}")
         matches = task.matches_per_opponent
-        results = {i: OpponentReturn(own - strength_of(o), 1.0, matches) for i, o in task.opponents.items()}
+        results = {i: OpponentReturn(own - strength_of(o), 1.0, matches) for i, (o,) in task.lineups().items()}
         return replace(stratified(results, task), transcript="a transcript")
 
 
