@@ -114,12 +114,12 @@ def compile_policy(source: str) -> bytes:
 class ProgramCopies:
     """Makes one player a match, each from its own copy of the program, or all from one where that is safe."""
 
-    def __init__(self, source: str, names: Mapping[str, Any]) -> None:
-        """``names`` are added to the built-in ones. Raises whatever the compiler does."""
+    def __init__(self, source: str, count: int, names: Mapping[str, Any]) -> None:
+        """For ``count`` matches; ``names`` are added to the built-in ones. Raises whatever the compiler does."""
         self._code = compile_policy(source)
         self._names = names
         try:
-            self._shared = keeps_state_in_instances(source)
+            self._shared = count > 1 and keeps_state_in_instances(source)  # one match needs one copy either way
         except (RecursionError, MemoryError):
             self._shared = False
         self._namespace: dict[str, Any] | None = None

@@ -65,7 +65,7 @@ class PolicyHost:
 
         def compile_and_instantiate(results: list[int]) -> None:
             nonlocal copies
-            copies = copies or ProgramCopies(self._request.source, names)
+            copies = copies or ProgramCopies(self._request.source, self._count, names)
             self._acts += repeat(_unplayable, len(results) - len(self._acts))
             for seed in self._request.seeds[len(results) :]:
                 self._acts.append(copies.player(self._request.player, seed))
