@@ -26,7 +26,7 @@ from evolve.archive import codec
 from evolve.archive.commands import Argument, Keys
 from evolve.archive.core import ArchiveSettings, CorruptRecordError, StoreUnavailableError
 from evolve.archive.redis_archive import RedisArchive
-from evolve.archive.redis_records import RedisCompletions, RedisLedger, RedisPayoffs
+from evolve.archive.redis_records import RedisArms, RedisBuckets, RedisCompletions, RedisLedger, RedisPayoffs
 from evolve.archive.server import RESUME_HINT, disk_full, ensure_server, sync_every_second
 from evolve.archive.store import Record
 from evolve.llm.budget import Budget
@@ -39,7 +39,14 @@ RETRIES_AT_OPENING = 3
 
 SOCKET_TIMEOUT_S = 30.0
 
-_OVER_ISLANDS = ("found", "claim", "sample", "renew", "commit")
+_PARTS = {
+    "found": ("island",),
+    "claim": ("island",),
+    "renew": ("island",),
+    "sample": ("island", "sampling"),
+    "commit": ("island", "upkeep"),
+}
+"""What is put before a script: the Lua functions it calls."""
 
 T = TypeVar("T")
 
@@ -157,7 +164,7 @@ def _is_passing(error: Exception) -> bool:
 def _script(name: str) -> tuple[str, str]:
     """The text of a script, and the digest by which a server that has seen it knows it."""
     folder = Path(__file__).parent
-    names = ("island", name) if name in _OVER_ISLANDS else (name,)
+    names = (*_PARTS.get(name, ()), name)
     text = "\n".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in names)
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
@@ -178,6 +185,8 @@ class RedisStore:
         self._check_schema()
         self._completions = RedisCompletions(self._connection, self._keys)
         self._payoffs = RedisPayoffs(self._connection, self._keys)
+        self.arms = RedisArms(self._connection, self._keys)
+        self.buckets = RedisBuckets(self._connection)
         self._checkpoints, self._events = self._keys("checkpoints"), self._keys("events")
 
     def __reduce__(self) -> tuple[type[RedisStore], tuple[str, str, Path | None]]:

@@ -1,14 +1,16 @@
-"""A run's completions, payoffs and budget in Redis, over a connection handed in by ``redis.py``."""
+"""A run's completions, payoffs, budget and choice of models in Redis, over a connection handed in by ``redis.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from evolve.archive import codec
 from evolve.archive.commands import Commands, Keys
 from evolve.archive.core import CorruptRecordError
+from evolve.llm.bandit import FADING, Arm
 from evolve.llm.budget import Budget, Usage, exhausted, limits_of
 from evolve.llm.core import Completion, Prompt
+from evolve.llm.pacing import Bucket
 from evolve.scoring import OpponentReturn
 
 PAGE = 256
@@ -105,3 +107,49 @@ class RedisLedger:
             for key, entry in zip(entries[::2], entries[1::2], strict=True)
             if entry != b"settled"
         }
+
+
+class RedisArms:
+    """What the run's bandit knows, and which model each prompt was given to."""
+
+    def __init__(self, commands: Commands, keys: Keys) -> None:
+        self._commands = commands
+        self._chosen, self._booked, self._arms = (keys("bandit", part) for part in ("chosen", "booked", "arms"))
+
+    def choose(self, prompt_key: str, model: str) -> str:
+        self._commands.call("HSETNX", self._chosen, prompt_key, model)
+        return str(self._commands.call("HGET", self._chosen, prompt_key).decode())
+
+    def reward(self, request: str, model: str, success: float, cost: float) -> None:
+        arguments = (request, model, repr(float(success)), repr(float(cost)), repr(FADING))
+        self._commands.script("reward", (self._booked, self._arms), arguments)
+
+    def known(self) -> Mapping[str, Arm]:
+        answer = self._commands.call("HGETALL", self._arms)
+        amounts: dict[str, dict[str, float]] = {}
+        for field, amount in zip(answer[::2], answer[1::2], strict=True):
+            name, _, model = field.decode().partition(":")
+            amounts.setdefault(model, {})[name] = float(amount)
+        return {model: Arm(**known) for model, known in amounts.items()}
+
+
+class RedisBuckets:
+    """Rates of models, one place for all runs of the server. The server's clock fills them."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+
+    def take(self, amounts: Sequence[tuple[Bucket, float]]) -> float:
+        if not amounts:
+            return 0.0
+        arguments = [repr(float(n)) for b, amount in amounts for n in (amount, b.capacity, b.per_s)]
+        return float(self._commands.script("take", [_bucket_key(bucket) for bucket, _ in amounts], arguments))
+
+    def give(self, bucket: Bucket, amount: float) -> None:
+        arguments = [repr(float(n)) for n in (amount, bucket.capacity, bucket.per_s)]
+        self._commands.script("give", [_bucket_key(bucket)], arguments)
+
+
+def _bucket_key(bucket: Bucket) -> str:
+    """All buckets on one slot of a cluster, for they are taken from together."""
+    return f"{{csro:rates}}:{bucket.name}"

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from evolve.archive.core import Archive, ArchiveSettings
+from evolve.llm.bandit import Arms
 from evolve.llm.budget import Budget, Ledger, usage_of
 from evolve.llm.core import Completion, Prompt
+from evolve.llm.pacing import Buckets
 from evolve.scoring import OpponentReturn
 
 Record = Mapping[str, object]
@@ -55,6 +57,14 @@ class Store(Protocol):
 
     @property
     def payoffs(self) -> PayoffCache: ...
+
+    @property
+    def arms(self) -> Arms: ...
+
+    @property
+    def buckets(self) -> Buckets:
+        """Rates of models: shared with the other runs of the same server."""
+        ...
 
     def save(self, name: str, record: Record) -> None:
         """Writes a named checkpoint atomically."""

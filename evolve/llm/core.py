@@ -59,5 +59,16 @@ class LLMRefusedError(LLMError):
     """The request itself was refused (bad key, unknown model, content policy): trying again will not help."""
 
 
+class ProviderDownError(LLMError):
+    """Every attempt failed in a way that may pass. ``retry_after_s`` is how long the provider asks to wait."""
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class BudgetExhaustedError(RuntimeError):
     """The run's budget does not allow this call. The run ends cleanly; it is no failure."""

@@ -11,10 +11,11 @@ from google.genai import errors, types
 from pydantic import ValidationError
 
 from evolve.llm.core import LLM, Completion, LLMRefusedError, Prompt
+from evolve.llm.loops import PerLoop
 from evolve.llm.pricing import known_models, near_models
 from evolve.llm.providers import MissingKeyError, ProviderSettings, UnknownModelError
 from evolve.llm.retry import Answer, TransientError, complete_with_retries, retry_after_s, transient_status
-from evolve.llm.transport import PerLoop, http_client, tls_context
+from evolve.llm.transport import http_client, tls_context
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _NOT_JSON = (json.JSONDecodeError, ValidationError, AttributeError, TypeError, IndexError)
@@ -46,7 +47,7 @@ class GoogleLLM:
         return f"google:{self._name}"
 
     async def complete(self, prompt: Prompt) -> Completion:
-        return await complete_with_retries(self.model, lambda: self._ask(prompt), self._settings)
+        return await complete_with_retries(self.model, prompt, lambda: self._ask(prompt), self._settings)
 
     async def _ask(self, prompt: Prompt) -> Answer:
         config = types.GenerateContentConfig(

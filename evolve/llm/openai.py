@@ -13,10 +13,11 @@ from openai.types.chat import ChatCompletion
 from openai.types.responses import Response
 
 from evolve.llm.core import LLM, Completion, LLMRefusedError, Prompt
+from evolve.llm.loops import PerLoop
 from evolve.llm.pricing import known_models, near_models
 from evolve.llm.providers import MissingKeyError, ProviderSettings, UnknownModelError
 from evolve.llm.retry import Answer, TransientError, complete_with_retries, retry_after_s, transient_status
-from evolve.llm.transport import PerLoop, http_client
+from evolve.llm.transport import http_client
 
 # What to send instead when a server refuses a parameter by name; None leaves it out.
 _ALTERNATIVES: Mapping[str, str | None] = {"max_completion_tokens": "max_tokens", "temperature": None}
@@ -46,7 +47,7 @@ class OpenAILLM:
         return f"openai:{self._name}"
 
     async def complete(self, prompt: Prompt) -> Completion:
-        return await complete_with_retries(self.model, lambda: self._ask(prompt), self._settings)
+        return await complete_with_retries(self.model, prompt, lambda: self._ask(prompt), self._settings)
 
     async def _ask(self, prompt: Prompt) -> Answer:
         """One attempt; a request that only teaches which parameters the model takes does not count as one."""

@@ -16,6 +16,7 @@ from typing import Literal
 
 import evolve.llm
 from evolve.llm.core import LLM, LLMRefusedError
+from evolve.llm.pacing import Pacer
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,15 @@ class ProviderSettings:
 
     ``timeout_s`` bounds one attempt as a whole. Failures that may pass (rate limits, 5xx, timeouts, broken or empty
     answers) are tried ``max_attempts`` times in all, after waits that start at ``backoff_s`` and double, with jitter.
-    ``openai_api`` selects OpenAI's chat completions or its responses API.
+    ``openai_api`` selects OpenAI's chat completions or its responses API. ``pacer`` keeps all processes together to the
+    rates of each model.
     """
 
     timeout_s: float = 180.0
     max_attempts: int = 6
     backoff_s: float = 1.0
     openai_api: Literal["chat", "responses"] = "chat"
+    pacer: Pacer | None = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import tenacity
 
-from evolve.llm.core import Completion, LLMError
+from evolve.llm.core import Completion, Prompt, ProviderDownError
 from evolve.llm.pricing import price_of
 from evolve.llm.providers import ProviderSettings
 
@@ -79,23 +79,45 @@ def _seconds_until(date: str) -> float:
 
 
 async def complete_with_retries(
-    model: str, attempt: Callable[[], Awaitable[Answer]], settings: ProviderSettings
+    model: str, prompt: Prompt, attempt: Callable[[], Awaitable[Answer]], settings: ProviderSettings
 ) -> Completion:
     """Attempts until there is an answer. Tokens of empty answers on the way are in the count: they were paid for.
 
-    Raises :class:`LLMError` after ``settings.max_attempts``, or at once if the provider asks for too long a wait.
-    """
+    Raises :class:`ProviderDownError` after ``settings.max_attempts``, or at once if the provider asks for too long a
+    wait."""
     started = time.perf_counter()
     wasted: list[Answer] = []
     try:
-        answer: Answer = await _retrying(model, settings)(_attempt, attempt, settings, wasted)
+        answer: Answer = await _retrying(model, settings)(_paced, model, prompt, attempt, settings, wasted)
     except TransientError as error:
         if wasted:
             # Better an empty completion, charged and on record, than tokens that no account shows.
             answer = replace(wasted.pop(), finish_reason="empty")
             return _completion(model, answer, wasted, time.perf_counter() - started)
-        raise LLMError(f"{model}: {error}; gave up after {settings.max_attempts} attempts") from error
+        line = f"{model}: {error}; gave up after {settings.max_attempts} attempts"
+        raise ProviderDownError(line, error.retry_after_s or 0.0) from error
     return _completion(model, answer, wasted, time.perf_counter() - started)
+
+
+async def _paced(
+    model: str,
+    prompt: Prompt,
+    attempt: Callable[[], Awaitable[Answer]],
+    settings: ProviderSettings,
+    wasted: list[Answer],
+) -> Answer:
+    """An attempt at the pace that all processes share; the wait for one's turn does not count as the provider's."""
+    if settings.pacer is None:
+        return await _attempt(attempt, settings, wasted)
+    tokens = -(-len(prompt.system + prompt.user) // 4)
+    taken = await settings.pacer.enter(model, tokens, prompt.max_output_tokens)
+    used = (0, 0)
+    try:
+        answer = await _attempt(attempt, settings, wasted)
+        used = answer.tokens_in, answer.tokens_out
+        return answer
+    finally:
+        settings.pacer.leave(model, taken, *used)
 
 
 async def _attempt(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from functools import cache
-from typing import Generic, TypeVar
 
 import httpx2
 
@@ -14,8 +12,6 @@ from evolve.llm.core import LLMError
 
 MAX_BODY_BYTES = 16 * 2**20
 """Longest body that is read, as it comes over the wire."""
-
-C = TypeVar("C")
 
 
 class OversizedAnswerError(LLMError):
@@ -37,20 +33,6 @@ def http_client() -> httpx2.AsyncClient:
 def tls_context() -> ssl.SSLContext:
     """Loading the certificates takes longer than a short call; once is enough."""
     return httpx2.create_ssl_context()
-
-
-class PerLoop(Generic[C]):
-    """One client per event loop: pooled connections belong to the loop that opened them."""
-
-    def __init__(self, make: Callable[[], C]) -> None:
-        self._make = make
-        self._current: tuple[asyncio.AbstractEventLoop, C] | None = None
-
-    def get(self) -> C:
-        loop = asyncio.get_running_loop()
-        if self._current is None or self._current[0] is not loop:
-            self._current = (loop, self._make())
-        return self._current[1]
 
 
 async def _cap(response: httpx2.Response) -> None:
