@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -106,7 +106,9 @@ class Observer(Protocol):
 
 
 class Psro:
-    """One run. ``stop_reason`` is asked before each search; any text ends the run there, with all that it has."""
+    """One run. ``stop_reason`` is asked before each search; any text ends the run there, with all that it has.
+
+    ``offered`` is asked for programs (and whose they are) that the pools take in before the search of that number."""
 
     def __init__(
         self,
@@ -121,6 +123,7 @@ class Psro:
         observer: Observer,
         llm_calls: Callable[[], int],
         stop_reason: Callable[[], str | None],
+        offered: Callable[[int], Sequence[tuple[int, Program]]] = lambda responses: (),
     ) -> None:
         if game.spec.num_players != 2:
             raise ValueError(f"{game.spec.name} has {game.spec.num_players} players; method csro needs two")
@@ -134,12 +137,14 @@ class Psro:
         self._observer = observer
         self._llm_calls = llm_calls
         self._stop_reason = stop_reason
+        self._offered = offered
         self.state = self._load() or self._initial()
 
     async def run(self) -> MetaStrategy:
         """Algorithm 1. Returns the meta-strategy over the final pools."""
         populations = len(self.state.pools)
         while self.state.responses < self._config.iterations * populations and self._stop_reason() is None:
+            self._take_offers()
             await self._fill_payoffs()
             meta_strategy = self._solve()
             await self._respond(meta_strategy, player=self.state.responses % populations)
@@ -147,6 +152,17 @@ class Psro:
         return self._solve()
 
     # -- the steps of an iteration ---------------------------------------------------------------------------------
+
+    def _take_offers(self) -> None:
+        """A search that has begun keeps the mixture it began with, whatever is offered meanwhile."""
+        if self._store.load(self._mark) is not None:
+            return
+        for player, program in self._offered(self.state.responses):
+            state, pools = self.state, list(self.state.pools)
+            if player < len(pools) and program.id not in pools[player]:
+                policy = PooledPolicy(program, state.responses // len(pools), f"offered-{len(pools[player])}")
+                pools[player] = pools[player].with_policy(policy)
+                self._save(replace(state, pools=tuple(pools), game=state.game.with_policy(program.id, player)))
 
     async def _fill_payoffs(self) -> None:
         """Plays the pairs that have no payoff yet: after a promotion, those of the new policy alone."""
@@ -287,13 +303,17 @@ class Psro:
 
     def _start_mark(self) -> int:
         """LLM calls spent before this search, remembered so that a resumed search counts its earlier calls too."""
-        name = f"{CHECKPOINT}:calls:{self.state.responses}"
-        known = self._store.load(name)
+        known = self._store.load(self._mark)
         if known is not None:
             return cast(int, known["llm_calls"])
         calls = self._llm_calls()
-        self._store.save(name, {"llm_calls": calls})
+        self._store.save(self._mark, {"llm_calls": calls})
         return calls
+
+    @property
+    def _mark(self) -> str:
+        """The checkpoint that says that the next search has begun."""
+        return f"{CHECKPOINT}:calls:{self.state.responses}"
 
 
 def _task_id(response: int) -> str:

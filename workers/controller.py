@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
@@ -17,10 +18,12 @@ from evolve.oracles.archive_search import Fleet, OracleSetup
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.evolver import Search
 from evolve.oracles.registry import make_oracle
-from evolve.psro import IterationRecord, Psro, PsroConfig, PsroState
-from evolve.scoring import Scored, ScoringTask
+from evolve.program import Program
+from evolve.psro import IterationRecord
+from evolve.scoring import Scored
 from games.core import Game
 from games.registry import make_game
+from workers import offers
 from games.seeds import match_seed
 from workers.evaluation import PopulationResult, measure
 from workers.experiment import Experiment
@@ -60,7 +63,8 @@ class _Current:
 class Controller:
     """One run (or replay), given its store, its scoring processes, its evolvers and the driver's own model.
 
-    A replay ends after ``replayed_searches``, whatever cut one of them short: the run may have gone on after it."""
+    A replay ends after ``replayed_searches``, whatever cut one of them short: the run may have gone on after it.
+    ``offered``: see :class:`evolve.psro.Psro`; by default what other jobs leave in the run's store."""
 
     def __init__(
         self,
@@ -69,6 +73,7 @@ class Controller:
         pool: ScorerPool,
         fleet: Fleet,
         llm: LLM,
+        offered: Callable[[int], Sequence[tuple[int, Program]]] | None = None,
         telemetry: Telemetry,
         replayed_searches: int | None = None,
     ) -> None:
@@ -83,6 +88,7 @@ class Controller:
         self._ledger: Ledger = store.ledger(experiment.budget)
         self._archive_settings = experiment.archive_settings(self._game.spec.return_range)
         self._current: _Current | None = None
+        self._offered = offered or offers.from_store(store)
         self._interrupted = False
         self._replayed_searches = replayed_searches
         self._searches_ended = 0

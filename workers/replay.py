@@ -19,7 +19,9 @@ from evolve.archive.server import ensure_server, stop_server
 from evolve.llm.budget import Budget
 from evolve.llm.core import BudgetExhaustedError, Completion, Prompt
 from evolve.llm.replay import ReplayLLM, ReplayMissError, load_completions
+from evolve.psro import CHECKPOINT
 from games.registry import make_game
+from workers import offers
 from workers.controller import Controller, Outcome
 from workers.experiment import Experiment
 from workers.fleet import OrderError, ReplayFleet
@@ -50,9 +52,12 @@ def replay(run: RunDirectory, experiment: Experiment, telemetry: Telemetry) -> s
         try:
             fleet = ReplayFleet(game, store, llm, PoolScorer(pool), orders)
             driver = _CommittedOnly(llm, {f"{e['task']}/{e['proposal']}" for e in events if e["type"] == "commit"})
-            outcome = asyncio.run(
-                Controller(again, store, pool, fleet, driver, telemetry, len(summary["iterations"])).run()
-            )
+            for event in events:
+                if event["type"] == offers.START:
+                    store.save(CHECKPOINT, event["state"])
+            searches, offered = len(summary["iterations"]), offers.from_events(events)
+            controller = Controller(again, store, pool, fleet, driver, telemetry, searches, offered)
+            outcome = asyncio.run(controller.run())
             repeated = _plain(store.events())
         except (ReplayMissError, OrderError) as error:
             return str(error)

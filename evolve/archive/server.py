@@ -76,6 +76,12 @@ def ensure_server(data_dir: Path, *, revive: bool = False) -> str:
         raise unavailable(directory, f"cannot start the store's server in {directory}: {error}") from error
 
 
+def running_server(data_dir: Path) -> str | None:
+    """The URL of the directory's server if it runs; nothing is started."""
+    address = _read(data_dir.resolve() / "server.address")
+    return _url(address) if address and _state(address) is _State.READY else None
+
+
 def stop_server(data_dir: Path) -> None:
     """Ends the directory's server, if one runs, with everything written down. Raises :class:`StoreUnavailableError`."""
     directory = data_dir.resolve()
