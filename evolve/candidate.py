@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from evolve.program import Program
 from evolve.scoring import Evaluation, Scored
+
+
+Operator = Literal["new", "full", "edit", "crossover", "fix"]
+"""How a child is asked for: without a parent, as a full rewrite of one, by edits, from two, or as a repair."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class IslandRef:
 class Candidate:
     """One program in the archive.
 
-    ``parents`` are program ids; ``operator`` says how it was made (seed|full|edit|crossover|fix);
+    ``parents`` are program ids; ``operator`` says how it was made (``seed`` or an :data:`Operator`);
     ``request_key`` is the completion it came from (empty for seeds).
     """
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import jinja2
 
-from evolve.candidate import Candidate
+from evolve.candidate import Candidate, Operator
 from evolve.llm.core import Prompt
 from evolve.mutation import BLOCK_START
 from evolve.program import Program
@@ -25,7 +25,6 @@ from sandbox.limits import Limits
 
 OpponentInput = Literal["code", "description", "both", "none"]
 OpponentFilter = Literal["none", "top_k", "min_support"]
-Directive = Literal["new", "full", "edit", "fix"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class PromptSettings:
     """What prompts show and how answers are sampled.
 
     ``opponent_filter`` is one of the paper's three (CSRO section 2.4.1): all, the ``top_k`` heaviest, or those of
-    weight at least ``min_support``. ``opponent_chars`` bounds the text about opponents. ``edit_share`` is the share of
-    proposals that ask for SEARCH/REPLACE edits instead of a full rewrite. ``limits`` are those that programs run under.
+    weight at least ``min_support``. ``opponent_chars`` bounds the text about opponents. ``limits`` are those that
+    programs run under.
     """
 
     opponent_input: OpponentInput = "code"
@@ -42,7 +41,6 @@ class PromptSettings:
     top_k: int = 5
     min_support: float = 0.05
     opponent_chars: int = 48_000
-    edit_share: float = 0.4
     temperature: float = 1.0
     max_output_tokens: int = 8192
     limits: Limits = field(default_factory=Limits)
@@ -122,7 +120,7 @@ def proposal_prompt(
     brief: GameBrief,
     opponents: OpponentsView,
     settings: PromptSettings,
-    directive: Directive,
+    directive: Operator,
     *,
     weights: Mapping[str, float],
     seat: int | None = None,

@@ -14,6 +14,8 @@ from evolve.llm.budget import Budget
 from evolve.llm.providers import ProviderSettings, WeightedModel
 from evolve.oracles.archive_search import Effort
 from evolve.oracles.registry import archive_shape
+from evolve.pibr_starts import Initial
+from evolve.pibr_state import Order
 from evolve.prompting import PromptSettings
 from sandbox.limits import Limits
 
@@ -39,9 +41,25 @@ class PsroSettings:
 
 
 @dataclass(frozen=True)
+class PibrSettings:
+    """Method ``pibr``: ``iterations`` outer loops (K) for each of ``starts``; see :class:`evolve.pibr_state.PibrConfig`
+    for ``order`` and ``initial``. T is ``oracle.steps`` of the textual gradient. ``welfare_matches`` evaluate the
+    social welfare of each profile; that of the returned one is evaluated again on ``evaluation.matches`` fresh seeds.
+    """
+
+    iterations: int = 4
+    starts: int = 1
+    order: Order = "alternating"
+    initial: Initial = "seed"
+    welfare_matches: int = 32
+
+
+@dataclass(frozen=True)
 class OracleSettings:
     """``kind`` is an oracle's name (see ``evolve.oracles.registry``); how many proposals it makes is in ``samples``
-    (best_of_n), ``refinements`` (linear_refinement) or ``archive.proposals`` (alpha_evolve).
+    (best_of_n), ``refinements`` (linear_refinement), ``steps`` (textual_gradient) or ``archive.proposals``
+    (alpha_evolve). ``variable``, ``returns``, ``gradient_memory`` and ``constraints`` are the textual gradient's: see
+    :class:`evolve.oracles.archive_search.Effort`.
 
     ``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion. ``audit_share`` of
     the children are audited in the search by a replay of their matches; every program is before its promotion.
@@ -52,6 +70,11 @@ class OracleSettings:
     kind: str = "alpha_evolve"
     samples: int = Effort.samples
     refinements: int = Effort.refinements
+    steps: int = Effort.steps
+    variable: Literal["code", "prompt"] = Effort.variable
+    returns: Literal["last", "best"] = Effort.returns
+    gradient_memory: int = Effort.gradient_memory
+    constraints: str = Effort.constraints
     matches: int = 4
     fresh_matches: int = 16
     audit_share: float = 0.05
@@ -121,11 +144,12 @@ class Experiment:
     """One run, as data. ``sandbox`` starts from the game's own limits."""
 
     run_id: str = ""
-    method: Literal["csro"] = "csro"
+    method: Literal["csro", "pibr"] = "csro"
     execution: Literal["ray", "local"] = "ray"
     seed: int = 0
     game: GameSettings = GameSettings()
     psro: PsroSettings = PsroSettings()
+    pibr: PibrSettings = PibrSettings()
     oracle: OracleSettings = OracleSettings()
     archive: ArchiveKeys = ArchiveKeys()
     llm: LLMSettings = LLMSettings()
@@ -141,7 +165,6 @@ class Experiment:
             top_k=self.oracle.top_k,
             min_support=self.oracle.min_support,
             opponent_chars=self.oracle.opponent_chars,
-            edit_share=self.oracle.edit_share,
             temperature=self.llm.temperature,
             max_output_tokens=self.llm.max_output_tokens,
             limits=self.sandbox,
@@ -150,8 +173,14 @@ class Experiment:
     def archive_settings(self, return_range: tuple[float, float]) -> ArchiveSettings:
         """Of the run's archives, as its oracle shapes them."""
         low, high = return_range
-        settings = ArchiveSettings(**dataclasses.asdict(self.archive), return_scale=high - low)
-        return archive_shape(self.oracle.kind, settings, Effort(self.oracle.samples, self.oracle.refinements))
+        settings = ArchiveSettings(
+            **dataclasses.asdict(self.archive), return_scale=high - low, edit_share=self.oracle.edit_share
+        )
+        return archive_shape(self.oracle.kind, settings, self.effort())
+
+    def effort(self) -> Effort:
+        """How far its oracle searches, and how."""
+        return Effort(**{field.name: getattr(self.oracle, field.name) for field in dataclasses.fields(Effort)})
 
     def to_toml(self) -> str:
         """The resolved experiment: every key with its value, in the form that :func:`load_experiment` reads."""

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from evolve.archive.core import Ticket
 from evolve.archive.store import Store
-from evolve.candidate import Candidate
 from evolve.llm.core import LLM
-from evolve.oracles.evolver import Evolver, Search
+from evolve.oracles.evolver import Evolver, Offspring, Search
 from evolve.scoring import Scorer
 from games.core import Game
 
@@ -63,7 +62,7 @@ class ReplayFleet:
     async def evolve(self, search: Search) -> bool:
         evolver = Evolver("replay", search, self._game, self._store, self._llm, self._scorer)
         tickets: dict[int, Ticket] = {}
-        developing: dict[int, asyncio.Task[Candidate]] = {}
+        developing: dict[int, asyncio.Task[Offspring]] = {}
         try:
             for operation, index in self._orders.get(search.task.task_id, ()):
                 if operation == "sample":

@@ -16,7 +16,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.markup import escape
 
-from evolve.archive.core import Progress
+from evolve.archive.progress import Progress
 from evolve.candidate import Candidate
 from evolve.llm.budget import Budget, Usage
 from evolve.scoring import Scored

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, fields
 from typing import Any, TypeVar
 
 import msgpack
@@ -21,12 +21,16 @@ from evolve.llm.core import Completion, Prompt
 from evolve.program import Program
 from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it whenever a record or a key changes its meaning."""
 
 T = TypeVar("T")
 
 _MALFORMED = (ValueError, TypeError, KeyError, RecursionError, zlib.error, msgpack.UnpackException)
+
+
+_SCORED = tuple(each.name for each in fields(Scored) if each.name != "by_opponent")
+"""In their order of declaration; ``by_opponent`` is written before them."""
 
 
 def check_version(found: object, where: str) -> None:
@@ -41,9 +45,9 @@ def check_version(found: object, where: str) -> None:
 def encode_candidate(candidate: Candidate) -> bytes:
     evaluation = candidate.evaluation
     if isinstance(evaluation, Scored):
+        rest = [getattr(evaluation, name) for name in _SCORED]
         returns = {name: astuple(value) for name, value in evaluation.by_opponent.items()}
-        numbers = (evaluation.mean_return, evaluation.stderr)
-        outcome: object = ("scored", *numbers, returns, evaluation.transcript, evaluation.level)
+        outcome: object = ("scored", returns, *rest)
     else:
         outcome = ("failed", evaluation.stage, evaluation.fault, evaluation.traceback, evaluation.level)
     source = zlib.compress(candidate.program.source.encode("utf-8", "surrogatepass"))
@@ -60,14 +64,17 @@ def decode_candidate(key: str, record: bytes) -> Candidate:
 
 
 def _evaluation(outcome: list[Any]) -> Evaluation:
-    kind, *fields = outcome
+    kind, *values = outcome
     if kind == "failed":
-        return Failed(*fields)
+        return Failed(*values)
     if kind != "scored":
         raise ValueError(f"no evaluation of kind {kind!r}")
-    mean_return, stderr, returns, transcript, level = fields
-    by_opponent = {name: OpponentReturn(*value) for name, value in returns.items()}
-    return Scored(mean_return, stderr, by_opponent, transcript, level)
+    by_opponent = {name: OpponentReturn(*value) for name, value in values[0].items()}
+    rest = dict(zip(_SCORED, values[1:], strict=True))
+    for name in ("welfare", "traits"):
+        rest[name] = tuple(rest[name])
+    rest["returns"] = {name: tuple(values) for name, values in rest["returns"].items()}
+    return Scored(by_opponent=by_opponent, **rest)
 
 
 def encode_completion(prompt: Prompt, completion: Completion) -> bytes:
@@ -95,7 +102,10 @@ def encode_settings(settings: ArchiveSettings) -> bytes:
 
 
 def decode_settings(key: str, record: bytes) -> ArchiveSettings:
-    return _decode("settings", key, record, lambda value: ArchiveSettings(**value))
+    def build(value: Any) -> ArchiveSettings:
+        return ArchiveSettings(**{**value, "variants": tuple(value["variants"])})
+
+    return _decode("settings", key, record, build)
 
 
 def encode_record(record: Record) -> bytes:

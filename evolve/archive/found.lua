@@ -1,13 +1,16 @@
 -- Starts every island from the scored founders, once.
--- ARGV[2] founders, msgpack: a list of {id, record, member, score}, member "" for one that failed
+-- ARGV[2] founders, msgpack: a list of {id, record, member, score, means by opponent}, member "" for one that failed
 if redis.call('HSETNX', STATE, 'founded', 1) == 0 then
   return 0
 end
 local founders = cmsgpack.unpack(ARGV[2])
 for _, founder in ipairs(founders) do
   redis.call('HSET', PROGRAMS, founder[1], founder[2])
+  redis.call('HSET', INDEX, 'seen:' .. founder[1], '-1:' .. founder[1])
   if founder[3] ~= '' then
     redis.call('ZADD', RANKING, exact(-founder[4]), founder[3])
+    redis.call('HSET', INDEX, 'member:' .. founder[1], founder[3])
+    challenge(founder[1], founder[5])
   end
 end
 for island = 0, settings.num_islands - 1 do

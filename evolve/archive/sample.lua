@@ -1,6 +1,6 @@
--- Draws the programs of a proposal's prompt and remembers them for its later holders.
+-- Draws what a proposal is made from and remembers it for its later holders.
 -- ARGV[2] proposal, ARGV[3] uniforms, msgpack
--- Returns their ids in the order drawn; 0 if there is no such proposal, 1 if it was committed without any.
+-- Returns the draw as draw() writes it; 0 if there is no such proposal, 1 if it was committed without any.
 local proposal, uniforms = tonumber(ARGV[2]), cmsgpack.unpack(ARGV[3])
 local fields = redis.call('HMGET', PROPOSALS, proposal .. ':attempt', proposal .. ':outcome', proposal .. ':drawn',
   proposal .. ':epoch')
@@ -11,15 +11,8 @@ local island = proposal % settings.num_islands
 local epoch = state_number('epoch:' .. island)
 local drawn = fields[3]
 if not fields[2] and not (drawn and tonumber(fields[4]) == epoch) then
-  drawn = table.concat(draw(island, uniforms), ',')
+  drawn = draw(island, math.floor(proposal / settings.num_islands), uniforms)
   redis.call('HSET', PROPOSALS, proposal .. ':drawn', drawn, proposal .. ':epoch', epoch)
   redis.call('RPUSH', OPERATIONS, 'sample:' .. proposal)
 end
-if not drawn then
-  return 1
-end
-local ids = {}
-for id in string.gmatch(drawn, '[^,]+') do
-  ids[#ids + 1] = id
-end
-return ids
+return drawn or 1

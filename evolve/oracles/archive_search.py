@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, cast
+from typing import Literal, Protocol, cast
 
 from evolve.archive.core import Archive, ArchiveSettings
 from evolve.archive.store import Store
@@ -40,6 +40,24 @@ Supervisor = Callable[[Fleet, Search], Awaitable[None]]
 
 
 @dataclass(frozen=True)
+class Effort:
+    """How oracles search that have no islands: ``samples`` of best of N, ``refinements`` of a line.
+
+    Of the textual gradient: ``steps`` (PIBR's T), the ``variable`` that they rewrite (the policy's code, or the
+    instructions that a model writes it by), how much earlier feedback is shown (``gradient_memory``), further
+    ``constraints`` in words, and which policy it ``returns``, the last or the best.
+    """
+
+    samples: int = 12
+    refinements: int = 10
+    steps: int = 6
+    variable: Literal["code", "prompt"] = "code"
+    returns: Literal["last", "best"] = "best"
+    gradient_memory: int = 3
+    constraints: str = ""
+
+
+@dataclass(frozen=True)
 class OracleSetup:
     """What oracles are made of.
 
@@ -57,14 +75,7 @@ class OracleSetup:
     archive: ArchiveSettings
     prompts: PromptSettings
     carry_over: int = 0
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How many proposals oracles make that have no islands: ``samples`` of best of N, ``refinements`` of a line."""
-
-    samples: int = 12
-    refinements: int = 10
+    effort: Effort = Effort()
 
 
 class ArchiveSearch:

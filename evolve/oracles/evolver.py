@@ -11,17 +11,19 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from evolve.archive.core import Archive, ArchiveSettings, Commit, Parents, Ticket
+from evolve.archive.core import Archive, ArchiveSettings, Commit, Findings, Parents, Ticket
+from evolve.archive.sampling import uniforms_needed
 from evolve.archive.store import Store
 from evolve.candidate import Candidate
 from evolve.llm.core import LLM, BudgetExhaustedError
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.proposer import Proposal, Proposer
 from evolve.program import Program
-from evolve.prompting import Directive, PromptSettings
+from evolve.prompting import PromptSettings
 from evolve.scoring import Evaluation, Failed, Scored, Scorer
 from games.core import Game
 from games.seeds import match_seed
@@ -38,6 +40,14 @@ class Search:
     prompts: PromptSettings
 
 
+@dataclass(frozen=True)
+class Offspring:
+    """A child, and what came up while it was made."""
+
+    child: Candidate
+    findings: Findings
+
+
 class Evolver:
     """Works on one search with many proposals in flight at a time.
 
@@ -48,7 +58,6 @@ class Evolver:
         self.name = name
         self.search = search
         self.archive: Archive = store.archive(search.task.task_id, search.archive)
-        self._store = store
         self._scorer = scorer
         self._proposer = Proposer(game, llm, search.task.scoring, search.prompts)
         self._draining = False
@@ -129,52 +138,53 @@ class Evolver:
     def sample(self, ticket: Ticket) -> Parents:
         """Draws the proposal's parents from its island."""
         settings = self.search.archive
-        draws = 2 * (settings.num_parents + settings.num_inspirations)
-        return self.archive.sample_parents(ticket, list(self._rng(ticket, "sample").random(draws)))
+        return self.archive.sample_parents(ticket, list(self._rng(ticket, "sample").random(uniforms_needed(settings))))
 
-    async def develop(self, ticket: Ticket, parents: Parents) -> Candidate:
-        """Asks for a child and scores it. Pure but for the completion: the archive is not touched."""
+    async def develop(self, ticket: Ticket, parents: Parents) -> Offspring:
+        """Asks for a child and scores it. Pure but for the completion: the archive is not changed."""
         return await self.judge(ticket, parents, await self.ask(ticket, parents))
 
     async def ask(self, ticket: Ticket, parents: Parents) -> Proposal:
         """The first half of :meth:`develop`: what waits for the model."""
         return await self._proposer.propose(
-            self._directive(ticket),
+            parents.operator,
             parents.parents[0],
             parents.inspirations,
             sample=f"{self.search.task.task_id}/{ticket.index}",
         )
 
-    async def judge(self, ticket: Ticket, parents: Parents, proposal: Proposal) -> Candidate:
+    async def judge(self, ticket: Ticket, parents: Parents, proposal: Proposal) -> Offspring:
         """The second half of :meth:`develop`: what waits for the scorers."""
-        return Candidate(
+        child = Candidate(
             proposal.program,
-            proposal.fault or await self._evaluate(proposal.program),
+            proposal.fault or await self._evaluate(proposal.program, parents),
             tuple(candidate.program.id for candidate in parents.parents),
-            self._directive(ticket),
+            parents.operator,
             proposal.request_key,
         )
+        return Offspring(child, Findings(improved=_improves(child, parents.parents[0])))
 
-    def commit(self, ticket: Ticket, child: Candidate) -> Commit:
-        """Hands the child in and writes it to the run's event log."""
-        settings = self.search.archive
-        outcome = self.archive.commit(ticket, child, list(self._rng(ticket, "commit").random(settings.num_islands)))
-        if outcome is not Commit.STALE_LEASE:
-            self._store.log(commit_event(self.search.task.task_id, ticket, child, outcome))
-        return outcome
+    def commit(self, ticket: Ticket, offspring: Offspring) -> Commit:
+        """Hands the child in; its event reaches the run's log in the same step."""
+        uniforms = list(self._rng(ticket, "commit").random(2 * self.search.archive.num_islands))
+        event = partial(commit_event, self.search.task.task_id, ticket, offspring.child)
+        return self.archive.commit(ticket, offspring.child, uniforms, offspring.findings, event)
 
-    async def _evaluate(self, child: Program) -> Evaluation:
-        known = self.archive.candidate(child.id)
+    async def _evaluate(self, child: Program, parents: Parents) -> Evaluation:
+        known = self.archive.seen(child.id, parents.as_of)
         if known is not None:
             return known.evaluation
         return await self._scorer.score(child, self.search.task.scoring)
 
-    def _directive(self, ticket: Ticket) -> Directive:
-        wants_edit = self._rng(ticket, "directive").random() < self.search.prompts.edit_share
-        return "edit" if wants_edit else "full"
-
     def _rng(self, ticket: Ticket, purpose: str) -> np.random.Generator:
         return np.random.default_rng(match_seed(self.search.task.seed, purpose, ticket.index))
+
+
+def _improves(child: Candidate, parent: Candidate) -> bool:
+    """Did it do better than its parent? A repaired program does, once it runs."""
+    if isinstance(child.evaluation, Failed):
+        return False
+    return isinstance(parent.evaluation, Failed) or child.score > parent.score
 
 
 def commit_event(task_id: str, ticket: Ticket, child: Candidate, outcome: Commit) -> dict[str, object]:

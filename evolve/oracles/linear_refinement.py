@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from evolve.archive.core import ArchiveSettings
-from evolve.candidate import Candidate
+from evolve.candidate import Candidate, Operator
 from evolve.llm.core import BudgetExhaustedError
 from evolve.oracles.archive_search import ArchiveSearch, Effort, OracleSetup, one_line
 from evolve.oracles.core import BestResponseOracle
 from evolve.oracles.evolver import Search
 from evolve.oracles.ordered import OrderedSearch
-from evolve.prompting import Directive
 from evolve.scoring import Failed, Scored
 
 
@@ -45,7 +44,7 @@ class Refiner:
         return True
 
 
-def _directive(current: Candidate | None) -> Directive:
+def _directive(current: Candidate | None) -> Operator:
     if current is None:
         return "new"
     return "full" if isinstance(current.evaluation, Scored) else "fix"

@@ -6,15 +6,15 @@ recorded already, and commits only what no earlier start committed.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 from evolve.archive.core import Ticket
 from evolve.archive.store import Store
-from evolve.candidate import Candidate
+from evolve.candidate import Candidate, Operator
 from evolve.oracles.archive_search import OracleSetup
 from evolve.oracles.evolver import Search, commit_event
 from evolve.oracles.proposer import Proposer
-from evolve.prompting import Directive
 from evolve.scoring import Evaluation
 
 
@@ -23,7 +23,6 @@ class OrderedSearch:
 
     def __init__(self, setup: OracleSetup, search: Search) -> None:
         self._task = search.task
-        self._store = setup.store
         self._scorer = setup.scorer
         self._archive = setup.store.archive(search.task.task_id, search.archive)
         self._proposer = Proposer(setup.game, setup.llm, search.task.scoring, search.prompts)
@@ -42,7 +41,7 @@ class OrderedSearch:
         return sorted(self._tickets)
 
     async def develop(
-        self, index: int, directive: Directive, parent: Candidate | None = None, rejected: Candidate | None = None
+        self, index: int, directive: Operator, parent: Candidate | None = None, rejected: Candidate | None = None
     ) -> Candidate:
         """Child number ``index``, scored; ``rejected`` is the attempt before it if that was not kept.
 
@@ -57,12 +56,12 @@ class OrderedSearch:
         return Candidate(proposal.program, evaluation, parents, directive, proposal.request_key)
 
     def commit(self, index: int, child: Candidate) -> None:
-        """Hands child ``index`` in and logs it, unless an earlier start did."""
+        """Hands child ``index`` in with its event, unless an earlier start did."""
         ticket = self._tickets.pop(index, None)
         if ticket is None:
             return
-        outcome = self._archive.commit(ticket, child, [0.0])
-        self._store.log(commit_event(self._task.task_id, ticket, child, outcome))
+        event = partial(commit_event, self._task.task_id, ticket, child)
+        self._archive.commit(ticket, child, [0.0, 0.0], event=event)
 
 
 def _count_start(store: Store, task_id: str) -> int:

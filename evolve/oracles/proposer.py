@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evolve.candidate import Candidate
+from evolve.candidate import Candidate, Operator
 from evolve.llm.core import LLM
 from evolve.mutation import EditFaultError, apply_edits, full_rewrite, new_program
 from evolve.program import Program
 from evolve.prompting import (
-    Directive,
     OpponentsView,
     PromptSettings,
     description_prompt,
@@ -44,7 +43,7 @@ class Proposer:
 
     async def propose(
         self,
-        directive: Directive,
+        directive: Operator,
         parent: Candidate | None,
         inspirations: Sequence[Candidate],
         sample: str,
@@ -94,7 +93,7 @@ class Proposer:
         return view_opponents(scoring.opponents, weights, settings, descriptions, several)
 
 
-def _read(directive: Directive, parent: Candidate | None, answer: str) -> Program:
+def _read(directive: Operator, parent: Candidate | None, answer: str) -> Program:
     if parent is None:
         return new_program(answer)
     if directive == "edit":

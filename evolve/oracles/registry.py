@@ -2,6 +2,7 @@
 
 * ``create(setup) -> BestResponseOracle``
 * ``shape(archive, effort) -> ArchiveSettings``: the archive it works on.
+* ``check(game)``, where it does not work on every game: raises ``ValueError``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import evolve.oracles
 from evolve.archive.core import ArchiveSettings
 from evolve.oracles.archive_search import Effort, OracleSetup
 from evolve.oracles.core import BestResponseOracle
+from games.core import Game
 from games.registry import near_matches
 
 
@@ -33,6 +35,13 @@ def archive_shape(kind: str, archive: ArchiveSettings, effort: Effort) -> Archiv
     """The settings of the archives that oracle ``kind`` works on. Raises as :func:`make_oracle`."""
     shaped: ArchiveSettings = _module(kind).shape(archive, effort)
     return shaped
+
+
+def check_oracle(kind: str, game: Game) -> None:
+    """Raises ``ValueError``, in words, if oracle ``kind`` cannot work on the game, or as :func:`make_oracle`."""
+    check = getattr(_module(kind), "check", None)
+    if check is not None:
+        check(game)
 
 
 def _module(kind: str) -> ModuleType:

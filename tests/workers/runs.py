@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolve.archive.core import Progress
+from evolve.archive.progress import Progress
 from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import stop_server
 from games.registry import make_game

@@ -14,7 +14,7 @@ from evolve.llm.core import Completion, Prompt
 from evolve.program import Program
 from evolve.scoring import Failed, OpponentReturn, Scored
 
-HALVES = [0.5] * 16
+HALVES = [0.5] * 32
 
 
 def scored(name: str, score: float, *, padding: int = 0, opponent: float | None = None) -> Candidate:

@@ -89,24 +89,28 @@ def test_an_expired_lease_that_nobody_took_still_commits(store: Store) -> None:
 def test_later_holders_get_the_parents_that_were_drawn_first(store: Store) -> None:
     archive = archive_with(store, QUIET, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
     first = claimed(archive, 0.0)
-    parents = archive.sample_parents(first, [0.9] * 6)
+    parents = archive.sample_parents(first, [0.9] * 12)
     second = claimed(archive, 50.0)
     assert second.index == first.index
-    assert archive.sample_parents(second, [0.1] * 6) == parents
-    assert archive.sample_parents(first, [0.1] * 6) == parents
+    assert archive.sample_parents(second, [0.1] * 12) == parents
+    assert archive.sample_parents(first, [0.1] * 12) == parents
     archive.commit(second, scored("child", 1.0), HALVES)
-    assert archive.sample_parents(second, [0.1] * 6) == parents
+    assert archive.sample_parents(second, [0.1] * 12) == parents
     assert archive.operations() == [("sample", 0), ("commit", 0)]
 
 
-def test_parents_and_inspirations_are_distinct_and_best_first(store: Store) -> None:
-    settings = ArchiveSettings(num_islands=1, num_parents=2, num_inspirations=3, temperature=10.0)
+def test_parents_and_inspirations_are_distinct_and_inspirations_best_first(store: Store) -> None:
+    settings = ArchiveSettings(
+        num_islands=1, edit_share=0.0, crossover_share=1.0, num_inspirations=3, temperature=10.0
+    )
     archive = archive_with(store, settings, *(i / 10 for i in range(8)))
-    uniforms = [random.Random(1).random() for _ in range(10)]
+    rng = random.Random(1)
+    uniforms = [rng.random() for _ in range(14)]
     drawn = archive.sample_parents(claimed(archive), uniforms)
     assert len({c.program.id for c in (*drawn.parents, *drawn.inspirations)}) == 5
-    for group in (drawn.parents, drawn.inspirations):
-        assert [c.score for c in group] == sorted((c.score for c in group), reverse=True)
+    assert (drawn.operator, len(drawn.parents)) == ("crossover", 2)
+    scores = [c.score for c in drawn.inspirations]
+    assert scores == sorted(scores, reverse=True)
 
 
 def test_a_small_island_gives_what_it_has(store: Store) -> None:
@@ -199,7 +203,7 @@ def test_a_reset_refounds_the_weaker_half_from_the_survivor_drawn(store: Store) 
     archive = reset_archive(store)
     made(archive, failed("e"))
     ticket = claimed(archive)
-    archive.commit(ticket, failed("f"), [0.6, 0.0, 0.4, 0.0])
+    archive.commit(ticket, failed("f"), [0.6, 0.0, 0.4, 0.0] * 2)
     islands = archive.progress().islands
     assert [(i.ref.epoch, i.best, i.programs) for i in islands] == [(1, 3.0, 1), (0, 4.0, 2), (1, 4.0, 1), (0, 3.0, 2)]
     assert [c.score for c in archive.best(9)] == [4.0, 3.0, 2.0, 1.0, 0.0]
@@ -268,7 +272,7 @@ def test_mistakes_of_the_caller_are_named(store: Store) -> None:
         archive.sample_parents(ticket, HALVES)
 
 
-@pytest.mark.parametrize("field", ["num_islands", "temperature", "return_scale", "lease_s", "num_parents"])
+@pytest.mark.parametrize("field", ["num_islands", "temperature", "return_scale", "lease_s"])
 def test_settings_no_archive_can_work_with_are_refused(field: str) -> None:
     with pytest.raises(ValueError, match=field):
         ArchiveSettings(**{field: 0})
@@ -277,7 +281,7 @@ def test_settings_no_archive_can_work_with_are_refused(field: str) -> None:
 def test_the_recorded_operations_replay_to_the_same_archive(store: Store) -> None:
     settings = ArchiveSettings(num_islands=3, proposals=60, migration_interval=5, reset_interval=12, lease_s=1e9)
     rng = random.Random(7)
-    uniforms = {i: [rng.random() for _ in range(6)] for i in range(60)}
+    uniforms = {i: [rng.random() for _ in range(12)] for i in range(60)}
     children = {i: scored(f"c{i}", rng.gauss(0, 1)) if i % 4 else failed(f"c{i}") for i in range(60)}
     original, replayed = (store.archive(name, settings) for name in ("original", "replayed"))
     for archive in (original, replayed):

@@ -9,18 +9,17 @@ import pytest
 from archive_builders import scored
 
 from evolve.archive.core import ArchiveSettings
-from evolve.archive.island import (
-    CLUSTER_MEMBERS,
-    Island,
-    choose,
-    cluster_weights,
-    entry,
-    length_weights,
-    reset_weaker_half,
-    signature,
-    temperature,
-)
+from evolve.archive.island import CLUSTER_MEMBERS, Entry, Island, entry, signature
+from evolve.archive.sampling import choose, cluster_weights, draw_programs, length_weights, temperature
+from evolve.archive.upkeep import reset_weaker_half
+from evolve.candidate import Candidate
 from evolve.scoring import OpponentReturn
+
+UNIT = ArchiveSettings(return_scale=1.0)
+
+
+def of(candidate: Candidate) -> Entry:
+    return entry(candidate, UNIT)
 
 
 def returns(**means: float) -> dict[str, OpponentReturn]:
@@ -42,12 +41,12 @@ def test_the_temperature_falls_to_the_end_of_its_period_and_starts_again() -> No
 
 
 def test_cluster_weights_are_a_softmax_of_the_scores() -> None:
-    weights = np.array(cluster_weights([3.0, 1.0], 2.0, 0.5))
+    weights = np.array(cluster_weights([3.0, 1.0], ArchiveSettings(return_scale=2.0), 0.5))
     assert weights / weights.sum() == pytest.approx([1 / (1 + math.exp(-2)), 1 / (1 + math.exp(2))])
 
 
 def test_cluster_weights_stay_finite_when_cold() -> None:
-    assert cluster_weights([1e6, -1e6], 1.0, 1e-4) == [1.0, 0.0]
+    assert cluster_weights([1e6, -1e6], UNIT, 1e-4) == [1.0, 0.0]
 
 
 def test_shorter_programs_are_likelier() -> None:
@@ -64,30 +63,30 @@ def test_draws_follow_the_softmax() -> None:
     settings = ArchiveSettings(temperature=0.5, return_scale=1.0, num_inspirations=0)
     island = Island()
     for name, score in (("a", 0.0), ("b", 0.5)):
-        island.register(entry(scored(name, score), 1.0))
+        island.register(of(scored(name, score)))
     rng = np.random.default_rng(3)
-    first = entry(scored("b", 0.5), 1.0).id
-    share = np.mean([island.draw(settings, rng.random(2).tolist())[0] == first for _ in range(4000)])
+    first = of(scored("b", 0.5)).id
+    share = np.mean([draw_programs(island, settings, 1, "", rng.random(2).tolist())[0] == first for _ in range(4000)])
     heat = temperature(settings, 2)
     expected = 1 / (1 + math.exp(-0.5 / heat))
     assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / 4000)
 
 
 def test_a_cluster_serves_again_only_after_the_others() -> None:
-    settings = ArchiveSettings(num_parents=1, num_inspirations=3, temperature=1e-3, return_scale=1.0)
+    settings = ArchiveSettings(num_inspirations=3, temperature=1e-3, return_scale=1.0)
     island = Island()
-    twins = [entry(scored(f"t{i}", 1.0), 1.0) for i in range(3)]
-    other = entry(scored("other", 0.0), 1.0)
+    twins = [of(scored(f"t{i}", 1.0)) for i in range(3)]
+    other = of(scored("other", 0.0))
     for each in (*twins, other):
         island.register(each)
-    drawn = island.draw(settings, [0.5] * 8)
+    drawn = draw_programs(island, settings, 4, "", [0.5] * 8)
     assert drawn[1] == other.id
     assert sorted(drawn) == sorted(each.id for each in (*twins, other))
 
 
 def test_a_full_cluster_keeps_its_shortest() -> None:
     island = Island()
-    entries = [entry(scored("p", 1.0, padding=length), 1.0) for length in range(CLUSTER_MEMBERS + 5)]
+    entries = [of(scored("p", 1.0, padding=length)) for length in range(CLUSTER_MEMBERS + 5)]
     for each in reversed(entries):
         island.register(each)
     (cluster,) = island.clusters.values()
@@ -99,6 +98,6 @@ def test_islands_of_equal_best_are_told_apart_by_their_mean() -> None:
     islands = [Island() for _ in range(2)]
     for island, others in zip(islands, ([0.9], [0.1]), strict=True):
         for index, score in enumerate([1.0, *others]):
-            island.register(entry(scored(f"p{index}{score}".replace(".", "_"), score), 1.0))
-    reset_weaker_half(islands, [0.0, 0.0])
+            island.register(of(scored(f"p{index}{score}".replace(".", "_"), score)))
+    reset_weaker_half(islands, [0.0] * 4)
     assert [island.epoch for island in islands] == [0, 1]

@@ -11,14 +11,15 @@ from evolve.llm.budget import Budget
 from evolve.oracles import alpha_evolve
 from evolve.oracles.archive_search import Effort
 from evolve.oracles.registry import archive_shape, make_oracle, oracle_kinds
-from evolve.prompting import PromptSettings
 from tests.evolve.oracles.toys import SEED, ScriptedLLM, World, answer, index_of, program, task
 
-ARCHIVE = ArchiveSettings(num_islands=2, proposals=8, migration_interval=4, reset_interval=6, return_scale=10.0)
+ARCHIVE = ArchiveSettings(
+    edit_share=0.0, num_islands=2, proposals=8, migration_interval=4, reset_interval=6, return_scale=10.0
+)
 
 
 def world(llm: ScriptedLLM, **values: object) -> World:
-    base = World(llm, archive=ARCHIVE, prompts=PromptSettings(edit_share=0.0))
+    base = World(llm, archive=ARCHIVE)
     return replace(base, **values)  # type: ignore[arg-type]
 
 

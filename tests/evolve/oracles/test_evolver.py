@@ -20,12 +20,13 @@ from evolve.prompting import PromptSettings
 from evolve.scoring import Failed
 from tests.evolve.oracles.toys import GAME, SEED, ScriptedLLM, ToyScorer, answer, index_of, program, task
 
-SETTINGS = ArchiveSettings(num_islands=2, proposals=6, migration_interval=4, reset_interval=5, return_scale=10.0)
-FULL = PromptSettings(edit_share=0.0)
+SETTINGS = ArchiveSettings(
+    num_islands=2, proposals=6, edit_share=0.0, migration_interval=4, reset_interval=5, return_scale=10.0
+)
 
 
-def search(prompts: PromptSettings = FULL, **values: object) -> Search:
-    return Search(task(), replace(SETTINGS, **values), prompts)  # type: ignore[arg-type]
+def search(**values: object) -> Search:
+    return Search(task(), replace(SETTINGS, **values), PromptSettings())  # type: ignore[arg-type]
 
 
 async def founded(store: MemoryStore, of: Search) -> None:
@@ -65,7 +66,7 @@ def test_every_proposal_is_made_once(delays: list[int], slots: int, workers: int
 
 @pytest.mark.parametrize(("share", "operator"), [(0.0, "full"), (1.0, "edit")])
 async def test_the_share_of_edits(share: float, operator: str) -> None:
-    store, of = MemoryStore("run"), search(PromptSettings(edit_share=share))
+    store, of = MemoryStore("run"), search(edit_share=share)
     llm = ScriptedLLM(numbered)
     await founded(store, of)
     await evolver(store, of, llm).work(2)
