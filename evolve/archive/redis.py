@@ -39,7 +39,14 @@ RETRIES_AT_OPENING = 3
 
 SOCKET_TIMEOUT_S = 30.0
 
-_OVER_ISLANDS = ("found", "claim", "sample", "renew", "commit")
+_PARTS = {
+    "found": ("island",),
+    "claim": ("island",),
+    "renew": ("island",),
+    "sample": ("island", "sampling"),
+    "commit": ("island", "upkeep"),
+}
+"""What is put before a script: the Lua functions it calls."""
 
 T = TypeVar("T")
 
@@ -157,7 +164,7 @@ def _is_passing(error: Exception) -> bool:
 def _script(name: str) -> tuple[str, str]:
     """The text of a script, and the digest by which a server that has seen it knows it."""
     folder = Path(__file__).parent
-    names = ("island", name) if name in _OVER_ISLANDS else (name,)
+    names = (*_PARTS.get(name, ()), name)
     text = "\n".join((folder / f"{each}.lua").read_text(encoding="utf-8") for each in names)
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
