@@ -19,6 +19,7 @@ import resource
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,7 @@ def forbidden_actions(referee_pid: int) -> dict[str, Callable[[], object]]:
         "signal_parent": lambda: os.kill(os.getppid() or referee_pid, 0),
         "signal_handler": lambda: signal.signal(signal.SIGALRM, signal.SIG_IGN),
         "executable_page": _executable_page,
+        "clock_of_another_process": lambda: time.clock_gettime((~1 << 3) | 2),
         "raise_limit": lambda: resource.setrlimit(resource.RLIMIT_CPU, (1, 1)),
     }
 

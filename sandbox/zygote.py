@@ -1,7 +1,8 @@
 """The fork server: a fresh, trusted Python that has imported everything and forks a jailed child per program.
 
-Run as a script with one JSON argument (:class:`Settings`); it talks to one referee over an inherited socket and
-exits with it. It never sees a program's source, a seed or an opponent's name, for children inherit its memory.
+Run as a script with the number of an inherited socket: over it comes its :class:`Settings`, and then it serves one
+referee and exits with it. It never sees a program's source, a seed or an opponent's name, for children inherit its
+memory.
 
 Isolation levels, proved by a canary child and not inferred from configuration:
 
@@ -53,9 +54,8 @@ MODULES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How to start: the inherited socket, the core to stay on (-1: any), whom to become if root, import path."""
+    """How to start: the core to stay on (-1: any), whom to become if root, import path."""
 
-    control_fd: int
     core: int
     unprivileged_uid: int
     import_path: tuple[str, ...]
@@ -219,7 +219,8 @@ class Zygote:
             self._jail.close(self._layers, jail.Quota(self._own_bytes + extra_bytes, value))
             os.write(1, wire.HELLO)
         except (OSError, ValueError) as error:
-            os.write(1, wire.BROKEN + str(error).encode()[:500])
+            with contextlib.suppress(OSError):  # it may be the pipe itself that is broken
+                os.write(1, wire.BROKEN + str(error).encode()[:500])
             os._exit(1)
         try:
             policy_host.run(alarm)
@@ -253,10 +254,14 @@ def _address_space_bytes() -> int:
 
 
 def main() -> None:
-    fields = json.loads(sys.argv[1])
-    settings = Settings(**fields)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    with contextlib.suppress(ConnectionError, EOFError):  # the referee is gone, and so are we
+        _serve_referee(control)
+
+
+def _serve_referee(control: socket.socket) -> None:
+    settings = _receive_settings(control)
     sys.path[:0] = [path for path in settings.import_path if path not in sys.path]
-    control = socket.socket(fileno=settings.control_fd)
     os.umask(0o077)
     if settings.core >= 0:
         os.sched_setaffinity(0, {settings.core})
@@ -271,10 +276,24 @@ def main() -> None:
     gc.disable()
     gc.freeze()  # children must not touch, and so copy, the zygote's pages
     introduction = Introduction(tuple(layers), failed, zygote.landlock_abi, platform.release(), modules)
-    body = json.dumps(asdict(introduction)).encode()
+    sys.path.clear()  # there are no files to import; what they are called is nobody's business
+    sys.path_importer_cache.clear()
+    send_message(control, json.dumps(asdict(introduction)).encode())
+    zygote.serve()
+
+
+def send_message(control: socket.socket, body: bytes) -> None:
+    """Of any length: the settings, and the introduction that answers them."""
     control.sendall(struct.pack("<I", len(body)) + body)
-    with contextlib.suppress(ConnectionError):  # the referee is gone, and so are we
-        zygote.serve()
+
+
+def _receive_settings(control: socket.socket) -> Settings:
+    with control.makefile("rb") as stream:  # nothing follows the settings before they are answered
+        size = stream.read(4)
+        body = stream.read(struct.unpack("<I", size)[0]) if len(size) == 4 else b""
+    if not body:
+        raise EOFError("the referee is gone")
+    return Settings(**json.loads(body))
 
 
 if __name__ == "__main__":

@@ -90,10 +90,11 @@ class ZygoteClient:
         self._control = ours
         self._control.settimeout(_START_TIMEOUT_S)
         with theirs:
-            self._process = _start(theirs.fileno(), core)
+            self._process = _start(theirs.fileno())
         self._expected: deque[Child] = deque()  # asked for, pid not yet read
         self._idle: deque[Child] = deque()
         try:
+            zygote.send_message(ours, json.dumps(asdict(_settings(core))).encode())
             self.isolation = self._introduce()
         except (OSError, ValueError, TypeError) as error:
             self.close()
@@ -257,11 +258,13 @@ def whole_cpu_s(seconds: float) -> int:
     return max(1, math.ceil(seconds))
 
 
-def _start(control_fd: int, core: int | None) -> subprocess.Popen[bytes]:
+def _settings(core: int | None) -> zygote.Settings:
     package_paths = [Path(module.__file__ or "").parent.parent for module in (zygote, np, msgpack)]
-    core = -1 if core is None else core
-    settings = zygote.Settings(control_fd, core, UNPRIVILEGED_UID, tuple(map(str, package_paths)))
-    command = [sys.executable, "-s", "-P", str(Path(zygote.__file__)), json.dumps(asdict(settings))]
+    return zygote.Settings(-1 if core is None else core, UNPRIVILEGED_UID, tuple(map(str, package_paths)))
+
+
+def _start(control_fd: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-s", "-P", str(Path(zygote.__file__)), str(control_fd)]
     try:
         return subprocess.Popen(
             command,
