@@ -67,6 +67,18 @@ def test_this_machine_reaches_the_default_minimum(referee: Referee) -> None:
     assert set(ALLOWED_MODULES) <= set(found.modules), "a prompt promises modules that the sandbox does not have"
 
 
+def test_children_share_no_writable_memory_with_anyone(referee: Referee) -> None:
+    """What one process wrote there after a fork, another would read."""
+    first = referee._running().pid
+    family = [first, *map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+    try:
+        mappings = [line for pid in family for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    except PermissionError:
+        pytest.skip("needs root: the fork server cannot be looked into")
+    assert len(mappings) > 100
+    assert not [line for line in mappings if line.split()[1].startswith("rw") and line.split()[1].endswith("s")]
+
+
 def test_probing_never_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     assert probe_isolation(Limits(min_level=4)).level >= 3
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
