@@ -19,12 +19,12 @@ from evolve.oracles.core import BestResponseTask
 from evolve.oracles.evolver import Search
 from evolve.oracles.registry import make_oracle
 from evolve.program import Program
-from evolve.psro import IterationRecord
-from evolve.scoring import Scored
+from evolve.psro import IterationRecord, Psro, PsroConfig, PsroState
+from evolve.scoring import Scored, ScoringTask
 from games.core import Game
 from games.registry import make_game
-from workers import offers
 from games.seeds import match_seed
+from workers import offers
 from workers.evaluation import PopulationResult, measure
 from workers.experiment import Experiment
 from workers.limits import WallClock, exhausted
@@ -73,9 +73,9 @@ class Controller:
         pool: ScorerPool,
         fleet: Fleet,
         llm: LLM,
-        offered: Callable[[int], Sequence[tuple[int, Program]]] | None = None,
         telemetry: Telemetry,
         replayed_searches: int | None = None,
+        offered: Callable[[int], Sequence[tuple[int, Program]]] | None = None,
     ) -> None:
         self._experiment = experiment
         self._game: Game = make_game(experiment.game.name, **experiment.game.parameters)
@@ -88,9 +88,9 @@ class Controller:
         self._ledger: Ledger = store.ledger(experiment.budget)
         self._archive_settings = experiment.archive_settings(self._game.spec.return_range)
         self._current: _Current | None = None
-        self._offered = offered or offers.from_store(store)
         self._interrupted = False
         self._replayed_searches = replayed_searches
+        self._offered = offered or offers.from_store(store)
         self._searches_ended = 0
         self._cut_short: str | None = None
         self._wall = WallClock(store, experiment.budget)
@@ -139,6 +139,7 @@ class Controller:
             observer=self,
             llm_calls=lambda: self._ledger.spent().llm_calls,
             stop_reason=self._stop_reason,
+            offered=self._offered,
         )
         meta_strategy = await _unless_failed(psro.run(), ticker)
         metrics = await self._evaluate(psro.state, meta_strategy)
