@@ -6,56 +6,29 @@ see, answers with a move, and its failure comes back as a :class:`sandbox.faults
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
-from games.core import ActionHistoryGame, Game, Observation, PolicyFactory
+from games.core import Game, Observation, PolicyFactory
 from games.match import with_program_sources
-from games.seeds import seat_seed
-from games.simulation import SimulatedGame
-from sandbox import wire
-from sandbox.episodes import EpisodeBatch, LocalSeat, RemoteSeat, Seat
-from sandbox.faults import Fault, SandboxError, Stage
+from sandbox.faults import Fault, SandboxError
 from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
-from sandbox.lockstep import (
-    ActionHistoryBatch,
-    ByteSeat,
-    LocalByteSeat,
-    MatchRecord,
-    Outcome,
-    Player,
-    RemoteByteSeat,
-    load_program,
-    unexplained,
-)
-from sandbox.remote_policy import ProgramDied, RemotePolicy, SimulateBySlot, process_quota
-from sandbox.simulator import SeatSimulations, Simulator
+from sandbox.lockstep import MatchRecord, Outcome, Player
+from sandbox.remote_policy import ProgramDied, process_quota
+from sandbox.solo import CHECK_SEED, CheckResult, moves_of_one, smoke_test
+from sandbox.table import Table
 from sandbox.zygote_client import ZygoteClient, ZygoteLost
 
 __all__ = ["CheckResult", "MatchRecord", "Outcome", "Player", "Referee", "play", "probe_isolation"]
 
 _LONE_DEATHS = 2
 """After so many lone matches that killed their process, the rest of a batch is taken to do the same."""
-_CHECK_SEED = 1
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """The unit test of one program: ``outcome`` is ``ok`` or a :class:`FaultKind` value; ``wall_s`` in seconds."""
-
-    outcome: str
-    detail: str
-    traceback: str
-    level: int
-    wall_s: float
-    stage: str = ""
 
 
 class Referee:
@@ -134,10 +107,10 @@ class Referee:
         """Loads a program, shows it the game's smoke observations, then has it play a match against itself."""
         started = time.monotonic()
         limits = self._limits_for(game, limits)
-        fault = self._retried(lambda: self._smoke(game, source, player, limits))
+        fault = self._retried(lambda: self._at_table(game, limits, lambda table: smoke_test(table, source, player)))
         if fault is None:
             seats: list[object] = [source] * game.spec.num_players
-            outcome = self.play(game, seats, seeds=[_CHECK_SEED], limits=limits)[0]
+            outcome = self.play(game, seats, seeds=[CHECK_SEED], limits=limits)[0]
             fault = outcome if isinstance(outcome, Fault) else None
         wall_s = time.monotonic() - started
         level = self.isolation.level
@@ -157,9 +130,17 @@ class Referee:
         """The moves of one fresh program that is shown ``observations`` in order, distributions as they are."""
         limits = self._limits_for(game, limits)
         try:
-            return self._retried(lambda: self._moves(game, source, player, observations, seed, limits))
+            return self._retried(
+                lambda: self._at_table(
+                    game, limits, lambda table: moves_of_one(table, source, player, observations, seed)
+                )
+            )
         except ProgramDied as death:
             return death.fault
+
+    def _at_table(self, game: Game, limits: Limits, work: Callable[[Table], T]) -> T:
+        with Table(self._running(), game, limits) as table:
+            return work(table)
 
     # -- one batch -----------------------------------------------------------------------------------------------
     def _play_batch(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
@@ -186,123 +167,11 @@ class Referee:
     def _lockstep(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
         untrusted = sum(isinstance(player, str) for player in players)
         try:
-            with contextlib.ExitStack() as stack:
-                if isinstance(game, ActionHistoryGame) and game.spec.num_actions <= wire.MAX_BYTE_ACTIONS:
-                    return self._play_bytes(stack, game, players, seeds, limits)
-                return self._play_episodes(stack, game, players, seeds, limits)
+            with Table(self._running(), game, limits) as table:
+                return table.play(players, seeds)
         finally:
             if sys.exc_info()[0] in (None, ProgramDied):
                 self._running().prefork(process_quota(limits, len(seeds)), untrusted)
-
-    def _play_bytes(
-        self,
-        stack: contextlib.ExitStack,
-        game: ActionHistoryGame,
-        players: Sequence[Player],
-        seeds: Sequence[int],
-        limits: Limits,
-    ) -> list[Outcome]:
-        batch = ActionHistoryBatch(game, seeds)
-        seats: list[ByteSeat] = []
-        for seat, player in enumerate(players):
-            if isinstance(player, str):
-                program, faults = self._open(stack, game, player, seat, seeds, limits, "action_history")
-                _fail(batch, faults)
-                seats.append(RemoteByteSeat(program))
-            else:
-                seats.append(LocalByteSeat(player, game, seat, seeds, batch.sampler))
-        return batch.play(seats)
-
-    def _play_episodes(
-        self,
-        stack: contextlib.ExitStack,
-        game: Game,
-        players: Sequence[Player],
-        seeds: Sequence[int],
-        limits: Limits,
-    ) -> list[Outcome]:
-        batch = EpisodeBatch(game, seeds)
-        code = wire.action_code(game.spec.num_actions)
-        simulator = self._simulator(game, limits)
-        seats: list[Seat] = []
-        for seat, player in enumerate(players):
-            if isinstance(player, str):
-                simulate = simulator.seat(seat, seeds) if simulator else None
-                program, faults = self._open(stack, game, player, seat, seeds, limits, "mapping", simulate)
-                _fail(batch, faults)
-                seats.append(RemoteSeat(program, len(seeds), code))
-            else:
-                seats.append(LocalSeat(simulator.bind(player, seat) if simulator else player, seat, seeds))
-        outcomes = batch.play(seats)
-        return simulator.logged(outcomes) if simulator else outcomes
-
-    def _simulator(self, game: Game, limits: Limits) -> Simulator | None:
-        return Simulator(self._running(), game, limits) if isinstance(game, SimulatedGame) else None
-
-    def _open(
-        self,
-        stack: contextlib.ExitStack,
-        game: Game,
-        source: str,
-        seat: int,
-        seeds: Sequence[int],
-        limits: Limits,
-        form: wire.ObservationForm,
-        simulate: SimulateBySlot | None = None,
-    ) -> tuple[RemotePolicy, dict[int, Fault]]:
-        """A child until ``stack`` ends, with ``source`` loaded in ``seat``, and the slots where it could not be."""
-        own = [seat_seed(seed, seat) for seed in seeds]
-        program, faults = load_program(self._running(), game, source, seat, own, limits, form, simulate)
-        stack.enter_context(program)
-        return program, faults
-
-    def _smoke(self, game: Game, source: str, player: int, limits: Limits) -> Fault | None:
-        """What goes wrong while loading or at one of the smoke observations, which are for player 0."""
-        simulator = self._simulator(game, limits)
-        simulate = simulator.seat(player, [_CHECK_SEED]) if simulator else None
-        with contextlib.ExitStack() as stack:
-            try:
-                program, faults = self._open(stack, game, source, player, [_CHECK_SEED], limits, "mapping", simulate)
-                if faults:
-                    return faults[0]
-                if player == 0:
-                    self._show(game, program, simulate)
-            except ProgramDied as death:
-                return death.fault
-            except _Faulty as found:
-                return found.fault
-        return None
-
-    def _moves(
-        self, game: Game, source: str, player: int, observations: Sequence[Observation], seed: int, limits: Limits
-    ) -> list[object] | Fault:
-        simulator = self._simulator(game, limits)
-        simulate = simulator.seat(player, [seed]) if simulator else None
-        with contextlib.ExitStack() as stack:
-            program, faults = self._open(stack, game, source, player, [seed], limits, "mapping", simulate)
-            if faults:
-                return faults[0]
-            seat = RemoteSeat(program, 1, wire.action_code(game.spec.num_actions))
-            moves: list[object] = []
-            for observation in observations:
-                seat.post([observation])
-                move = seat.take()[0]
-                if move is None or isinstance(move, Fault):
-                    return move or unexplained(player)
-                moves.append(move)
-        return moves
-
-    def _show(self, game: Game, program: RemotePolicy, simulate: SeatSimulations | None) -> None:
-        program.set_stage(Stage.SMOKE)
-        batch = EpisodeBatch(game, [_CHECK_SEED])
-        remote = RemoteSeat(program, 1, wire.action_code(game.spec.num_actions))
-        for number, observation in enumerate(game.brief.smoke_observations):
-            if simulate:
-                simulate.restart()
-            remote.post([observation])
-            verdict = batch.judge(0, 0, remote.take()[0], observation)
-            if isinstance(verdict, Fault):
-                raise _Faulty(replace(verdict, stage=Stage.SMOKE, round=number))
 
     # -- the sandbox itself --------------------------------------------------------------------------------------
     def _running(self) -> ZygoteClient:
@@ -329,17 +198,6 @@ class Referee:
         shortfall = self.isolation.shortfall(limits.min_level)
         if shortfall and not limits.allow_weak:
             raise SandboxError(shortfall)
-
-
-class _Faulty(Exception):  # noqa: N818  carries a fault out of a loop
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.detail)
-        self.fault = fault
-
-
-def _fail(batch: ActionHistoryBatch | EpisodeBatch, faults: Mapping[int, Fault]) -> None:
-    for slot, fault in faults.items():
-        batch.fail(slot, fault)
 
 
 def as_player(player: object) -> Player:
