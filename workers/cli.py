@@ -19,6 +19,11 @@ COMMANDS = {
     "table": "rows of the papers' tables side by side, over seeds, under one budget",
     "report": "one self-contained HTML page of a run",
     "replay": "re-run from the recorded completions, and compare",
+    "submit": "a run, or one best response to a run, as a job on a Ray cluster",
+    "jobs": "the jobs of a Ray cluster",
+    "watch": "a run as it goes on, wherever it runs",
+    "logs": "what a job wrote",
+    "stop": "stop a job; submitting it again goes on",
     "doctor": "what works here, and what to do about what does not",
 }
 

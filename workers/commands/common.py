@@ -32,6 +32,14 @@ def add_overrides(parser: argparse.ArgumentParser, examples: str) -> None:
     )
 
 
+def add_address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--address",
+        metavar="URL",
+        help="the cluster's dashboard (default $RAY_API_SERVER_ADDRESS, else http://127.0.0.1:8265)",
+    )
+
+
 def add_match_arguments(parser: argparse.ArgumentParser, matches: int, help_text: str) -> None:
     parser.add_argument("--matches", type=positive, default=matches, metavar="N", help=help_text)
     parser.add_argument("--seed", type=_natural, default=0, metavar="S", help="seed of all matches (default 0)")
