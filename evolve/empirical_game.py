@@ -55,7 +55,7 @@ class EmpiricalGame:
         """The game of ``spec`` without payoffs yet: one population if it is symmetric with two players, else one each.
 
         Raises ``ValueError`` if the number of populations is another."""
-        game = cls(spec.utility, spec.symmetric and spec.num_players == 2, tuple(map(tuple, populations)))
+        game = cls(spec.utility, spec.swaps_seats, tuple(map(tuple, populations)))
         if game.num_players != spec.num_players:
             raise ValueError(f"{spec.name} has {spec.num_players} players, not {game.num_players} populations")
         return game
@@ -79,6 +79,10 @@ class EmpiricalGame:
         """Adds a policy without payoffs. Raises ``ValueError`` if the population holds it already."""
         grown = tuple((*ids, program_id) if k == population else ids for k, ids in enumerate(self.populations))
         return replace(self, populations=grown)
+
+    def played(self) -> list[Profile]:
+        """Profiles known by matches, in the order of the populations: neither mirror images nor definitions."""
+        return [p for p in product(*self.seats) if self._is_played(p) and p in self.payoffs]
 
     def missing(self) -> list[Profile]:
         """Profiles still to be played, in the order of the populations."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -66,13 +67,16 @@ class NormalForm:
         if self.symmetric:
             return [self.tensors[0] @ mixtures[0]]
         returns = []
-        for player, tensor in enumerate(self.tensors):
-            expected = tensor
-            for other in reversed(range(len(mixtures))):  # from the last axis, so that the others keep their numbers
-                if other != player:
-                    expected = np.tensordot(expected, mixtures[other], axes=(other, 0))
+        for player, expected in enumerate(self._own_axis_first):
+            for mixture in reversed([*mixtures[:player], *mixtures[player + 1 :]]):
+                expected = expected @ mixture  # noqa: PLW2901  the last axis goes
             returns.append(expected)
         return returns
+
+    @cached_property
+    def _own_axis_first(self) -> list[FloatArray]:
+        """Products over the last axis are several times as fast as over a middle one, and dynamics make 10,000s."""
+        return [np.ascontiguousarray(np.moveaxis(tensor, player, 0)) for player, tensor in enumerate(self.tensors)]
 
 
 def normal_form(game: EmpiricalGame) -> NormalForm:

@@ -1,100 +1,35 @@
-"""Policy-space response oracles over programs: CSRO, Algorithm 1, for two-player games.
+"""Policy-space response oracles over programs: CSRO, Algorithm 1.
 
+One population where two seats are swapped from match to match (symmetric two-player games), else one per player.
 The driver reads like the algorithm; all it knows is written to the store after every promotion, so a killed run goes on
 where it was. Payoffs are kept by (program, opponent, seeds) and so are never played twice.
 """
 
 from __future__ import annotations
 
-import asyncio
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Protocol, cast
 
-from evolve.archive.store import Record, Store
-from evolve.empirical_game import EmpiricalGame, Profile
+from evolve.archive.store import Store
+from evolve.empirical_game import EmpiricalGame
 from evolve.meta_solvers import MetaSolver, MetaStrategy
 from evolve.oracles.core import BestResponse, BestResponseOracle, BestResponseTask, Response
+from evolve.payoffs import ProfilePayoffs
 from evolve.policy_pool import PolicyPool, PooledPolicy
 from evolve.program import Program
-from evolve.scoring import Failed, OpponentReturn, Scorer, ScoringTask
+from evolve.psro_state import IterationRecord, PsroConfig, PsroState
+from evolve.scoring import LINEUP, Scorer, ScoringTask
 from games.core import Game
 from games.seeds import match_seed
 
+__all__ = ["CHECKPOINT", "IterationRecord", "Observer", "Psro", "PsroConfig", "PsroState"]
+
 CHECKPOINT = "psro"
-
-
-@dataclass(frozen=True)
-class PsroConfig:
-    """``matches`` per opponent in the search, ``fresh_matches`` in the re-scoring, ``payoff_matches`` per pair.
-
-    ``strict_payoffs``: each match behind an entry of the empirical game is played in processes of its own.
-    """
-
-    iterations: int
-    matches: int
-    fresh_matches: int
-    payoff_matches: int
-    seed: int
-    strict_payoffs: bool = False
-
-
-@dataclass(frozen=True)
-class IterationRecord:
-    """One line of the run's summary: what was answered, by what, at which price. Iterations count from 1.
-
-    ``carried`` counts the programs of earlier searches among the founders of this one."""
-
-    iteration: int
-    player: int
-    opponents: Mapping[str, float]
-    best_response: Mapping[str, object] | None
-    programs_scored: int
-    failures: Mapping[str, int]
-    llm_calls: int
-    wall_s: float
-    rejected: tuple[Mapping[str, str], ...] = ()
-    carried: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        plain = {"opponents": dict(self.opponents), "failures": dict(self.failures)}
-        return {**self.__dict__, **plain, "rejected": [dict(entry) for entry in self.rejected]}
-
-
-@dataclass(frozen=True)
-class PsroState:
-    """Everything a run knows between two iterations.
-
-    ``responses`` counts oracle calls, one per population and iteration; ``solved`` keeps the empirical game
-    after each iteration with its meta-strategy (iteration 0: what the run started from).
-    """
-
-    pools: tuple[PolicyPool, ...]
-    game: EmpiricalGame
-    iterations: tuple[IterationRecord, ...] = ()
-    responses: int = 0
-    solved: tuple[Mapping[str, object], ...] = field(default=())
-
-    def to_record(self) -> Record:
-        return {
-            "pools": [pool.to_record() for pool in self.pools],
-            "game": self.game.to_record(),
-            "iterations": [record.to_json() for record in self.iterations],
-            "responses": self.responses,
-            "solved": list(self.solved),
-        }
-
-    @classmethod
-    def from_record(cls, record: Record) -> PsroState:
-        values = cast(dict[str, Any], record)
-        return cls(
-            pools=tuple(PolicyPool.from_record(pool) for pool in values["pools"]),
-            game=EmpiricalGame.from_record(values["game"]),
-            iterations=tuple(IterationRecord(**entry) for entry in values["iterations"]),
-            responses=values["responses"],
-            solved=tuple(values["solved"]),
-        )
+_MAX_LINEUPS = 64  # of other players in one search: each costs its matches per child
 
 
 class Observer(Protocol):
@@ -125,11 +60,8 @@ class Psro:
         stop_reason: Callable[[], str | None],
         offered: Callable[[int], Sequence[tuple[int, Program]]] = lambda responses: (),
     ) -> None:
-        if game.spec.num_players != 2:
-            raise ValueError(f"{game.spec.name} has {game.spec.num_players} players; method csro needs two")
         self._game = game
         self._oracle = oracle
-        self._scorer = scorer
         self._solver = solver
         self._store = store
         self._config = config
@@ -138,6 +70,7 @@ class Psro:
         self._llm_calls = llm_calls
         self._stop_reason = stop_reason
         self._offered = offered
+        self._payoffs = ProfilePayoffs(game, scorer, store, scoring, config)
         self.state = self._load() or self._initial()
 
     async def run(self) -> MetaStrategy:
@@ -145,11 +78,9 @@ class Psro:
         populations = len(self.state.pools)
         while self.state.responses < self._config.iterations * populations and self._stop_reason() is None:
             self._take_offers()
-            await self._fill_payoffs()
-            meta_strategy = self._solve()
+            meta_strategy = await self._empirical_equilibrium()
             await self._respond(meta_strategy, player=self.state.responses % populations)
-        await self._fill_payoffs()
-        return self._solve()
+        return await self._empirical_equilibrium()
 
     # -- the steps of an iteration ---------------------------------------------------------------------------------
 
@@ -164,13 +95,17 @@ class Psro:
                 pools[player] = pools[player].with_policy(policy)
                 self._save(replace(state, pools=tuple(pools), game=state.game.with_policy(program.id, player)))
 
-    async def _fill_payoffs(self) -> None:
-        """Plays the pairs that have no payoff yet: after a promotion, those of the new policy alone."""
-        missing = self.state.game.missing()
-        game = self.state.game
-        for profile, payoffs in zip(missing, await asyncio.gather(*map(self._payoffs, missing)), strict=True):
-            game = game.with_payoff(profile, *payoffs)
-        self._save(replace(self.state, game=game))
+    async def _empirical_equilibrium(self) -> MetaStrategy:
+        """Fills the empirical game and solves it; adds matches where they may change the solution, and solves again."""
+        self._save(replace(self.state, game=await self._payoffs.filled(self.state.game, self.state.pools)))
+        meta_strategy = self._solve()
+        while True:
+            state = self.state
+            game = await self._payoffs.topped_up(state.game, state.pools, meta_strategy, state.responses + 1)
+            if game is state.game:
+                return meta_strategy
+            self._save(replace(state, game=game))
+            meta_strategy = self._solve()
 
     def _solve(self) -> MetaStrategy:
         meta_strategy = self._solver(self.state.game)
@@ -203,6 +138,7 @@ class Psro:
             wall_s=round(time.monotonic() - started, 3),
             rejected=tuple({"id": r.program_id, "fault": r.fault, "detail": r.detail} for r in response.rejected),
             carried=response.carried,
+            search=response.search,
         )
         await self._promote(response.best, player, record)
         self._observer.search_ended(task, record)
@@ -219,17 +155,16 @@ class Psro:
         self._save(state)
 
     def _task(self, meta_strategy: MetaStrategy, player: int) -> BestResponseTask:
-        number = self.state.responses
-        populations = self.state.pools
-        other = populations[0] if len(populations) == 1 else populations[1 - player]
-        weights = meta_strategy.support(0 if len(populations) == 1 else 1 - player)
+        number, populations = self.state.responses, self.state.pools
+        weights = _lineups(meta_strategy, player, self._game.spec.num_players)
+        known = {policy.id: policy.program for pool in populations for policy in pool}
         seed = match_seed(self._config.seed, "search", number)
         incumbents = [Program(self._game.brief.seed_program), *(policy.program for policy in populations[player])]
         return BestResponseTask(
             task_id=_task_id(number),
             scoring=replace(
                 self._scoring,
-                opponents={i: other[i].program for i in weights},
+                opponents={i: known[i] for key in weights for i in key.split(LINEUP)},
                 weights=weights,
                 matches_per_opponent=self._config.matches,
                 seed=match_seed(seed, "matches"),
@@ -243,54 +178,13 @@ class Psro:
             earlier=tuple(_task_id(k) for k in range(player, number, len(populations))),
         )
 
-    async def _payoffs(self, profile: Profile) -> list[OpponentReturn]:
-        """Returns of one pair of policies: the first player's alone where it fixes the second's."""
-        row, column = self._program(profile, 0), self._program(profile, 1)
-        first = await self._payoff(row, column, player=0)
-        if self._game.spec.utility != "general_sum":
-            return [first]
-        return [first, await self._payoff(column, row, player=1)]
-
-    async def _payoff(self, program: Program, opponent: Program, player: int) -> OpponentReturn:
-        pair = sorted((program.id, opponent.id))
-        seed = match_seed(self._config.seed, "payoffs", *pair)
-        block = f"{seed}:{self._config.payoff_matches}:{player}" + ":strict" * self._config.strict_payoffs
-        known = self._store.payoffs.get(program.id, opponent.id, block)
-        if known is not None:
-            return known
-        task = replace(
-            self._scoring,
-            opponents={opponent.id: opponent},
-            weights={opponent.id: 1.0},
-            matches_per_opponent=self._config.payoff_matches,
-            seed=seed,
-            player=player,
-            audit_share=0.0,
-            strict=self._config.strict_payoffs,
-        )
-        evaluation = await self._scorer.score(program, task)
-        if isinstance(evaluation, Failed):
-            # It was promoted against others, so here it plays on and loses all there is to lose.
-            self._store.log(
-                {"type": "forfeit", "program": program.id, "opponent": opponent.id, "fault": evaluation.fault}
-            )
-            payoff = OpponentReturn(self._game.spec.return_range[0], 0.0, task.matches_per_opponent)
-        else:
-            payoff = evaluation.by_opponent[opponent.id]
-        self._store.payoffs.put(program.id, opponent.id, block, payoff)
-        return payoff
-
-    def _program(self, profile: Profile, player: int) -> Program:
-        pool = self.state.pools[player if len(self.state.pools) > 1 else 0]
-        return pool[profile[player]].program
-
     # -- state -----------------------------------------------------------------------------------------------------
 
     def _initial(self) -> PsroState:
-        """The pool (or pools) with the game's seed program."""
+        """The pool (or one per player) with the game's seed program."""
         seed_program = Program(self._game.brief.seed_program)
         pool = PolicyPool((PooledPolicy(seed_program, 0, "seed"),))
-        count = 1 if self._game.spec.symmetric else 2
+        count = 1 if self._game.spec.swaps_seats else self._game.spec.num_players
         return PsroState((pool,) * count, EmpiricalGame.of(self._game.spec, [pool.ids] * count))
 
     def _load(self) -> PsroState | None:
@@ -314,6 +208,20 @@ class Psro:
     def _mark(self) -> str:
         """The checkpoint that says that the next search has begun."""
         return f"{CHECKPOINT}:calls:{self.state.responses}"
+
+
+def _lineups(meta_strategy: MetaStrategy, player: int, num_players: int) -> dict[str, float]:
+    """The others' product mixture over line-ups, heaviest first; with two players, the other one's mixture.
+
+    Beyond 64 line-ups the lightest are left out, and the others' weights fill the place."""
+    supports = [meta_strategy.support(seat) for seat in range(num_players) if seat != player]
+    lineups = {
+        LINEUP.join(ids): math.prod(support[i] for support, i in zip(supports, ids, strict=True))
+        for ids in product(*supports)
+    }
+    kept = dict(sorted(lineups.items(), key=lambda item: -item[1])[:_MAX_LINEUPS])
+    total = sum(kept.values()) if len(kept) < len(lineups) else 1.0
+    return {key: weight / total for key, weight in kept.items()}
 
 
 def _task_id(response: int) -> str:

@@ -19,6 +19,7 @@ from evolve.archive.store import Record
 from evolve.candidate import Candidate
 from evolve.meta_solvers import MetaStrategy, meta_solver
 from evolve.oracles.core import BestResponse, BestResponseTask, Response
+from evolve.payoffs import extra_matches
 from evolve.program import Program
 from evolve.psro import CHECKPOINT, IterationRecord, Psro, PsroConfig, PsroState
 from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored, ScoringTask
@@ -112,14 +113,24 @@ def driver(
     watcher: Watcher | None = None,
     scorer: MatrixScorer | None = None,
     strict: bool = False,
+    solver: str = "nash",
+    top_up: int = 0,
 ) -> Psro:
     return Psro(
         game,
         oracle,
         scorer or oracle.scorer,
-        meta_solver("nash"),
+        meta_solver(solver),
         store,
-        PsroConfig(iterations=iterations, matches=2, fresh_matches=4, payoff_matches=6, seed=1, strict_payoffs=strict),
+        PsroConfig(
+            iterations=iterations,
+            matches=2,
+            fresh_matches=4,
+            payoff_matches=6,
+            seed=1,
+            strict_payoffs=strict,
+            top_up_matches=top_up,
+        ),
         scoring=ScoringTask(game.spec.name, {}, {}, {}, 1, 0),
         observer=watcher or Watcher(),
         llm_calls=lambda: len(oracle.tasks),
@@ -262,7 +273,120 @@ async def test_a_pool_member_that_fails_against_another_loses_all_there_is() -> 
     assert [(e["program"], e["fault"]) for e in forfeits] == [(seed_program, "timeout")]
 
 
-def test_more_than_two_players_are_refused() -> None:
-    game = make_game("openspiel:kuhn_poker", players=3)
-    with pytest.raises(ValueError, match="3 players; method csro needs two"):
-        driver(game, ExactOracle(MatrixScorer(RPS)), MemoryStore("run"))
+@dataclass
+class ThreePlayerScorer:
+    """Each player wants to play what the next one plays (mod 3), and all earn 1 more if player 0 plays 2."""
+
+    tasks: list[ScoringTask] = field(default_factory=list)
+
+    async def score(self, program: Program, task: ScoringTask) -> Evaluation:
+        self.tasks.append(task)
+        await asyncio.sleep(0)
+        results = {}
+        for key, others in task.lineups().items():
+            profile = [*others[: task.player], program, *others[task.player :]]
+            actions = [action_of(p) for p in profile]
+            value = float(actions[task.player] == actions[(task.player + 1) % 3]) + (actions[0] == 2)
+            results[key] = OpponentReturn(value, 0.1, task.matches_per_opponent)
+        return Scored(sum(task.weights[k] * r.mean for k, r in results.items()), 0.0, results)
+
+
+@pytest.mark.parametrize(
+    "solver", ["regret_matching", "fictitious_play", "replicator_dynamics", "uniform", "alpha_rank"]
+)
+async def test_three_players_have_a_population_each(solver: str) -> None:
+    game, scorer = make_game("openspiel:kuhn_poker", players=3), ThreePlayerScorer()
+    oracle = ExactOracle(scorer)  # type: ignore[arg-type]
+    psro = driver(game, oracle, MemoryStore("run"), iterations=2, solver=solver)
+    meta = await psro.run()
+    assert [len(pool) for pool in psro.state.pools] == [3, 3, 3]
+    assert [t.scoring.player for t in oracle.tasks] == [0, 1, 2, 0, 1, 2]
+    assert [p.name for p in psro.state.pools[2]] == ["seed", "br-1-p2", "br-2-p2"]
+    assert psro.state.game.payoff_matrix(2).shape == (3, 3, 3)
+    assert not np.isnan(psro.state.game.payoff_matrix(1)).any()
+    last = oracle.tasks[-1].scoring
+    assert all(len(key.split("+")) == 2 for key in last.weights)
+    assert sum(last.weights.values()) == pytest.approx(1.0)
+    assert len(meta.weights) == len(meta.values) == 3
+    # The first answer of player 0 to two players of action 0: also 0, or 2 for the bonus of 1; both earn 1.
+    assert oracle.tasks[0].scoring.opponents.keys() == {psro.state.pools[1].ids[0]}
+
+
+async def test_a_three_player_run_killed_anywhere_plays_no_profile_twice() -> None:
+    game, store = make_game("openspiel:kuhn_poker", players=3), MemoryStore("run")
+
+    class Mortal(ThreePlayerScorer):
+        async def score(self, program: Program, task: ScoringTask) -> Evaluation:
+            if len(self.tasks) == 20:
+                raise KilledError
+            return await super().score(program, task)
+
+    first, second = Mortal(), ThreePlayerScorer()
+    with suppress(KilledError):
+        await driver(game, ExactOracle(ThreePlayerScorer()), store, 2, scorer=first, solver="uniform").run()  # type: ignore[arg-type]
+    await driver(game, ExactOracle(ThreePlayerScorer()), store, 2, scorer=second, solver="uniform").run()  # type: ignore[arg-type]
+    played = Counter((t.player, tuple(t.weights), t.seed) for t in [*first.tasks, *second.tasks])
+    assert set(played.values()) == {1}
+
+
+# -- top-up ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class NoisyScorer(MatrixScorer):
+    """Estimates off by ``noise``, whose standard error is 1 a match."""
+
+    noise: float = 0.4
+
+    async def score(self, program: Program, task: ScoringTask) -> Evaluation:
+        exact = await super().score(program, task)
+        assert isinstance(exact, Scored)
+        rng = np.random.default_rng([task.seed, action_of(program)])
+        rows = {
+            i: OpponentReturn(
+                r.mean + self.noise * rng.normal() / r.matches**0.5, self.noise / r.matches**0.5, r.matches
+            )
+            for i, r in exact.by_opponent.items()
+        }
+        return Scored(sum(task.weights[i] * r.mean for i, r in rows.items()), 0.0, rows)
+
+
+async def topped(top_up: int, store: MemoryStore | None = None, killed: int | None = None) -> tuple[Psro, NoisyScorer]:
+    scorer = NoisyScorer(RPS, killed=killed)
+    oracle = ExactOracle(MatrixScorer(RPS))
+    psro = driver(SYMMETRIC, oracle, store or MemoryStore("run"), scorer=scorer, top_up=top_up)
+    await psro.run()
+    return psro, scorer
+
+
+async def test_matches_are_added_where_noise_may_change_the_mixture_and_only_there() -> None:
+    psro, _ = await topped(60)
+    game = psro.state.game
+    assert extra_matches(game, 6) > 0
+    assert extra_matches(game, 6) <= 60 * 4
+    plain, _ = await topped(0)
+    assert extra_matches(plain.state.game, 6) == 0
+    wrong = [np.abs(p.state.game.payoff_matrix() - exact_matrix(p)).sum() for p in (psro, plain)]
+    assert wrong[0] < wrong[1]
+
+
+def exact_matrix(psro: Psro) -> np.ndarray:
+    actions = [action_of(policy.program) for policy in psro.state.pools[0]]
+    return RPS[np.ix_(actions, actions)]
+
+
+@pytest.mark.parametrize("killed", range(3, 60, 5))
+async def test_a_top_up_killed_anywhere_ends_the_same(killed: int) -> None:
+    undisturbed, alone = await topped(60)
+    store = MemoryStore("run")
+    with suppress(KilledError):
+        await topped(60, store, killed)
+    again, _ = await topped(60, store)
+    assert untimed(again.state) == untimed(undisturbed.state)
+    assert len(alone.tasks) > 6
+
+
+async def test_exact_payoffs_are_never_topped_up() -> None:
+    psro = driver(SYMMETRIC, ExactOracle(MatrixScorer(RPS)), MemoryStore("run"), top_up=600)
+    await psro.run()
+    assert extra_matches(psro.state.game, 6) == 0
