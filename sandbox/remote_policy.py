@@ -34,11 +34,12 @@ SimulateBySlot = Callable[[int, str, str], int]
 
 
 class ProgramDied(Exception):  # noqa: N818  an event, not an error of ours
-    """The whole process is lost, with all its matches."""
+    """The whole process is lost, with all its matches, after ``cpu_s`` seconds of processor time."""
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, cpu_s: float = 0.0) -> None:
         super().__init__(fault.detail)
         self.fault = fault
+        self.cpu_s = cpu_s
 
 
 _NOTHING: Mapping[int, Any] = MappingProxyType({})
@@ -348,16 +349,17 @@ class RemotePolicy:
         return self._zygote.kill(child)
 
     def _die(self, kind: FaultKind, detail: str) -> ProgramDied:
-        self._bury()
-        return ProgramDied(Fault(kind, self._stage, self._player, detail))
+        usage = self._bury()
+        return ProgramDied(Fault(kind, self._stage, self._player, detail), usage.cpu_s)
 
     def _broken_protocol(self, problem: str) -> ProgramDied:
         return self._die(FaultKind.KILLED, f"the program wrote to the referee's pipe: {problem}")
 
     def _autopsy(self) -> ProgramDied:
         """The process ended by itself."""
-        kind, detail = cause_of_death(self._bury(), self._limits, self._cpu_budget_s)
-        return ProgramDied(Fault(kind, self._stage, self._player, detail))
+        usage = self._bury()
+        kind, detail = cause_of_death(usage, self._limits, self._cpu_budget_s)
+        return ProgramDied(Fault(kind, self._stage, self._player, detail), usage.cpu_s)
 
 
 def process_quota(limits: Limits, count: int) -> ChildQuota:

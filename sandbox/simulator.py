@@ -4,7 +4,8 @@ A simulated text is as little trusted as any: it runs once, for one move, in a f
 all that comes back is an action. It learns of nobody but the two texts that it is shown. Texts of the game's own
 reference programs run in this process, which is faster and comes to the same move. Each seat of each match has one
 account of fuel (:class:`games.simulation.SimulationFuel`) and of processor time; who finds either empty is answered
-with the game's fallback action, and so is a simulated program that fails in whatever way.
+with the game's fallback action, and so is who simulates a program that fails in whatever way. When the time is up, the
+simulations under way fail too, so that nested ones do not each use up a time-out of their own.
 """
 
 from __future__ import annotations
@@ -135,20 +136,33 @@ class SandboxRunner:
         """Raises :class:`games.simulation.ProgramFailedError`."""
         if (trusted := self._trusted.get(program.source)) is not None:
             return trusted(program)
+        self._require_time()
+
+        def simulate(slot: int, source: str, opponent_source: str) -> int:
+            action = program.simulate(source, opponent_source)
+            self._require_time()
+            return action
+
+        try:
+            move = self._run(program, simulate)
+        except ProgramDied as death:
+            self._charge(death.cpu_s, death.fault)
+            raise ProgramFailedError(death.fault.detail) from None
+        if move is None or isinstance(move, Fault):
+            raise ProgramFailedError("it reported a failure" if move is None else move.detail)
+        return move
+
+    def _require_time(self) -> None:
         if self._left_s <= 0:
             raise ProgramFailedError("no processor time is left for simulations")
 
-        def simulate(slot: int, source: str, opponent_source: str) -> int:
-            return program.simulate(source, opponent_source)
+    def _charge(self, cpu_s: float, outcome: object) -> None:
+        """A program that had to be stopped pays for the wait, even if it slept."""
+        if isinstance(outcome, Fault) and outcome.kind is FaultKind.TIMEOUT:
+            cpu_s = max(cpu_s, self._limits.move_timeout_s)
+        self._left_s -= max(0.0, cpu_s - _FREE_CPU_S)
 
-        try:
-            return self._run(program, simulate)
-        except ProgramDied as death:
-            if death.fault.kind is FaultKind.TIMEOUT:
-                self._left_s -= self._limits.move_timeout_s
-            raise ProgramFailedError(death.fault.detail) from None
-
-    def _run(self, program: Simulated, simulate: SimulateBySlot) -> object:
+    def _run(self, program: Simulated, simulate: SimulateBySlot) -> object | Fault | None:
         remote, faults = load_program(
             self._zygote, self._game, program.source, program.player, [program.seed], self._limits, "mapping", simulate
         )
@@ -158,7 +172,5 @@ class SandboxRunner:
             if move is None:
                 seat.post([program.observation])
                 move = seat.take()[0]
-            self._left_s -= max(0.0, remote.cpu_s() - _FREE_CPU_S)
-        if move is None or isinstance(move, Fault):
-            raise ProgramFailedError("it reported a failure" if move is None else move.detail)
+            self._charge(remote.cpu_s(), move)
         return move
