@@ -31,13 +31,15 @@ class GameSettings:
 @dataclass(frozen=True)
 class PsroSettings:
     """``payoff_matches`` is the number of matches behind each entry of the empirical game; with ``strict_payoffs``
-    each of them is played in processes of its own, for three to four times the time.
+    each of them is played in processes of its own, for three to four times the time. Up to ``top_up_matches`` further
+    matches per best response go to the entries whose noise could change the meta-strategy.
     """
 
     iterations: int = 4
     meta_solver: str = "nash"
     payoff_matches: int = 8
     strict_payoffs: bool = False
+    top_up_matches: int = 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from evolve.meta_solvers import meta_solver
+from evolve.meta_solvers import check_solver, meta_solver
 from evolve.oracles.registry import oracle_kinds
 from games.registry import make_game, near_matches
 from workers.errors import UsageError
@@ -31,7 +31,14 @@ def load_experiment(preset_or_path: str, overrides: Sequence[str] = ()) -> Exper
     """Reads a preset by name or a TOML file by path, then applies ``a.b=c`` overrides.
 
     Raises :class:`SettingsError`."""
-    return experiment_from(_read(preset_or_path), overrides)
+    experiment = experiment_from(_read(preset_or_path), overrides)
+    if experiment.method == "csro":
+        spec = make_game(experiment.game.name, **experiment.game.parameters).spec
+        try:
+            check_solver(experiment.psro.meta_solver, spec.utility, spec.num_players)
+        except ValueError as error:
+            raise SettingsError(f"psro.meta_solver: {error}") from None
+    return experiment
 
 
 def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ()) -> Experiment:
@@ -50,8 +57,6 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
     values["sandbox"] = {**spec.limits, **_table(values, "sandbox")}
     experiment = _build(Experiment, values, "")
     _check_minimums(experiment)
-    if spec.num_players != 2:
-        raise SettingsError(f"game.name={name!r} has {spec.num_players} players; method csro needs two")
     try:
         meta_solver(experiment.psro.meta_solver)
     except ValueError as error:
