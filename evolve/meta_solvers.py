@@ -44,9 +44,9 @@ from evolve.normal_form import (
     solved,
     uniform_mixtures,
 )
-from games.core import FloatArray
+from games.core import FloatArray, Utility
 
-__all__ = ["META_SOLVERS", "MetaSolver", "MetaStrategy", "alpha_rank", "meta_solver", "nash", "uniform"]
+__all__ = ["META_SOLVERS", "MetaSolver", "MetaStrategy", "alpha_rank", "check_solver", "meta_solver", "nash", "uniform"]
 
 _INTERIOR_POINT_ABOVE = 300  # policies; measured: HiGHS's dual simplex takes 24 s at 1000, its interior point 7
 _LEAST_NORM_UP_TO = 50  # policies; beyond this, ties between equilibria do not pay for their solution
@@ -60,15 +60,21 @@ def nash(game: EmpiricalGame) -> MetaStrategy:
     norm, so greatest Rényi-2 entropy): a choice that does not depend on the order of the policies.
     Raises ``ValueError`` for any other kind of game.
     """
-    if game.utility != "zero_sum" or game.num_players != 2:
-        kind = f"a {game.utility} game of {game.num_players} players"
-        raise ValueError(f"nash solves two-player zero-sum games, not {kind}: use regret_matching or alpha_rank")
+    check_solver("nash", game.utility, game.num_players)
 
     def solve(form: NormalForm) -> Solution:
         matrix = form.tensors[0]
         return [_maximin(matrix)] if form.symmetric else [_maximin(matrix), _maximin(-matrix.T)]
 
     return solved(game, solve)
+
+
+def check_solver(name: str, utility: Utility, num_players: int) -> None:
+    """Raises ``ValueError`` with one line that names those that do, if solver ``name`` does not take such games."""
+    if name == "nash" and (utility != "zero_sum" or num_players != 2):
+        others = ", ".join(other for other in META_SOLVERS if other != "nash")
+        kind = f"a {utility} game of {num_players} players"
+        raise ValueError(f"nash solves two-player zero-sum games, not {kind}: use one of {others}")
 
 
 def _maximin(matrix: FloatArray) -> FloatArray:
