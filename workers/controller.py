@@ -12,7 +12,8 @@ from typing import Any, cast
 
 from evolve.archive.store import Store
 from evolve.llm.budget import Ledger, Usage
-from evolve.llm.core import LLM
+from evolve.llm.core import LLM, ProviderDownError
+from evolve.llm.outage import stop_waiting
 from evolve.meta_solvers import MetaStrategy, meta_solver
 from evolve.oracles.archive_search import Fleet, OracleSetup
 from evolve.oracles.core import BestResponseTask
@@ -28,6 +29,7 @@ from workers import offers
 from workers.evaluation import PopulationResult, measure
 from workers.experiment import Experiment
 from workers.limits import WallClock, exhausted
+from workers.models import OutageWatch
 from workers.pool import PoolScorer, ScorerPool
 from workers.scorer import Player
 from workers.telemetry import Snapshot, Telemetry
@@ -93,6 +95,8 @@ class Controller:
         self._offered = offered or offers.from_store(store)
         self._searches_ended = 0
         self._cut_short: str | None = None
+        self._drained = False
+        self._outages = OutageWatch(experiment, store, telemetry)
         self._wall = WallClock(store, experiment.budget)
 
     async def run(self) -> Outcome:
@@ -171,7 +175,12 @@ class Controller:
         self._fleet = fleet
         if self._interrupted:
             raise RunInterruptedError
-        finished = await fleet.evolve(search)
+        try:
+            finished = await fleet.evolve(search)
+        except ProviderDownError:
+            if not self._drained:
+                raise
+            finished = False  # what waited for the provider was told not to
         if self._interrupted:
             raise RunInterruptedError
         if not finished:
@@ -261,6 +270,8 @@ class Controller:
             await asyncio.sleep(_TICK_S)
             beats += 1
             self._wall.check(self._drain)
+            if self._outages.look():
+                continue
             if self._current is not None:
                 self._show(self._current)
                 if beats % 2 == 0:
@@ -314,6 +325,8 @@ class Controller:
         return exhausted(self._ledger.spent(), self._experiment.budget) or self._wall.exhausted() or self._cut_short
 
     def _drain(self) -> None:
+        self._drained = True
+        stop_waiting(self._llm)
         if self._fleet is not None:
             self._draining = asyncio.ensure_future(self._fleet.drain())
 

@@ -11,6 +11,7 @@ import tomli_w
 
 from evolve.archive.core import ArchiveSettings
 from evolve.llm.budget import Budget
+from evolve.llm.pacing import Pacer
 from evolve.llm.providers import ProviderSettings, WeightedModel
 from evolve.oracles.archive_search import Effort
 from evolve.oracles.registry import archive_shape
@@ -108,22 +109,36 @@ class ArchiveKeys:
 @dataclass(frozen=True)
 class LLMSettings:
     """``model`` is ``provider:model`` or ``offline``, or a list of tables ``{model, weight}`` that share the prompts;
-    ``in_flight`` is the number of proposals under way at a time.
+    ``in_flight`` is the number of calls under way at a time, ``backlog`` how many more children, answered already, may
+    wait for their scores before no more is asked (absent: as many as ``in_flight``).
 
-    The last four: see :class:`evolve.llm.providers.ProviderSettings`.
+    ``selection`` among several models is by their weights, or by a bandit that multiplies the weights by how often a
+    model's children beat their parents, per cost to the power ``cost_exponent``. ``requests_per_minute`` and
+    ``tokens_per_minute`` bound each model, over all processes. ``patience_s`` is how long the run waits for a provider
+    that is down. The last four: see :class:`evolve.llm.providers.ProviderSettings`.
     """
 
     model: str | tuple[WeightedModel, ...] = "offline"
     temperature: float = 1.0
     max_output_tokens: int = 8192
     in_flight: int = 8
+    backlog: int | None = None
+    selection: Literal["weights", "bandit"] = "weights"
+    cost_exponent: float = 1.0
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    patience_s: float = 3600.0
     timeout_s: float = ProviderSettings.timeout_s
     max_attempts: int = ProviderSettings.max_attempts
     backoff_s: float = ProviderSettings.backoff_s
     openai_api: Literal["chat", "responses"] = ProviderSettings.openai_api
 
-    def provider(self) -> ProviderSettings:
-        return ProviderSettings(self.timeout_s, self.max_attempts, self.backoff_s, self.openai_api)
+    def provider(self, pacer: Pacer | None = None) -> ProviderSettings:
+        return ProviderSettings(self.timeout_s, self.max_attempts, self.backoff_s, self.openai_api, pacer)
+
+    def queue(self) -> int:
+        """``backlog``, resolved."""
+        return self.in_flight if self.backlog is None else self.backlog
 
 
 @dataclass(frozen=True)

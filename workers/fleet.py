@@ -20,21 +20,22 @@ class OrderError(ValueError):
 
 
 class LocalFleet:
-    """One evolver in this process with ``in_flight`` proposals under way."""
+    """One evolver in this process; ``in_flight`` and ``backlog`` as in :meth:`evolve.oracles.evolver.Evolver.work`."""
 
-    def __init__(self, game: Game, store: Store, llm: LLM, scorer: Scorer, in_flight: int) -> None:
+    def __init__(self, game: Game, store: Store, llm: LLM, scorer: Scorer, in_flight: int, backlog: int) -> None:
         self._game = game
         self._store = store
         self._llm = llm
         self._scorer = scorer
         self._in_flight = in_flight
+        self._backlog = backlog
         self._evolver: Evolver | None = None
 
     async def evolve(self, search: Search) -> bool:
         name = f"local-{uuid.uuid4().hex[:8]}"
         self._evolver = Evolver(name, search, self._game, self._store, self._llm, self._scorer)
         try:
-            await self._evolver.work(self._in_flight)
+            await self._evolver.work(self._in_flight, self._backlog)
             return self._evolver.archive.progress().done
         finally:
             self._evolver = None

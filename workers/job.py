@@ -20,7 +20,8 @@ from workers.catalog import find_run
 from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError, told
 from workers.experiment import Experiment
-from workers.run import make_model, run_experiment
+from workers.models import make_model
+from workers.run import run_experiment
 from workers.run_directory import RunDirectory
 from workers.secrets import load_file
 from workers.settings import load_experiment
@@ -49,14 +50,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, telemetry: Telemetry) -> None:
     experiment = load_experiment(arguments.experiment)
-    llm = make_model(experiment)
+    make_model(experiment)
     run, experiment = _directory(experiment, Path(arguments.out).expanduser())
     run.lock()
     if arguments.best_response_to:
         _begin_with_pool_of(arguments.best_response_to, experiment, run)
     telemetry.say(f"run {experiment.run_id} in {run.path}")
     try:
-        summary = run_experiment(experiment, llm, run, telemetry)
+        summary = run_experiment(experiment, run, telemetry)
     except RunInterruptedError:
         raise RunFailedError("interrupted; nothing is lost, submit the same again to go on") from None
     if summary["stopped"]:

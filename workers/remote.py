@@ -19,13 +19,12 @@ from ray.exceptions import RayActorError, RaySystemError, RayTaskError
 
 from evolve.archive.redis import RedisStore
 from evolve.llm.core import LLMError
-from evolve.llm.providers import make_llm
-from evolve.llm.recording import RecordedLLM
 from evolve.oracles.evolver import Evolver, Search
 from games.registry import make_game
 from sandbox.faults import SandboxError
 from workers.errors import RunFailedError
 from workers.experiment import Experiment
+from workers.models import shared_model
 from workers.pool import ATTEMPTS, P, PoolScorer, R, Work
 from workers.roster import Roster, into, to_stderr
 from workers.scorer import ScorerConfig, ScoringProcess
@@ -215,17 +214,22 @@ class EvolverActor:
         return self._label
 
     async def evolve(
-        self, experiment: Experiment, store: RedisStore, pool: RayPool, secrets: Secrets, search: Search, slots: int
+        self,
+        experiment: Experiment,
+        store: RedisStore,
+        pool: RayPool,
+        secrets: Secrets,
+        search: Search,
+        slots: tuple[int, int],
     ) -> None:
         secrets.install()
         pool.roster.report = into(store)
         game = make_game(experiment.game.name, **experiment.game.parameters)
-        inner = make_llm(experiment.llm.model, seed=experiment.seed, settings=experiment.llm.provider())
-        llm = RecordedLLM(inner, store.completions, store.ledger(experiment.budget))
+        llm = shared_model(experiment, store)
         name = f"evolver-{self._index}-{uuid.uuid4().hex[:8]}"
         try:
             self._evolver = Evolver(name, search, game, store, llm, PoolScorer(pool))
-            await self._evolver.work(slots)
+            await self._evolver.work(*slots)
         finally:
             self._evolver = None
             store.close()
@@ -243,13 +247,13 @@ class RayFleet:
         self._arguments = (experiment, store, pool, secrets)
         self._count = experiment.workers.evolvers
         self._run_id = experiment.run_id
-        self._slots = -(-experiment.llm.in_flight // self._count)
+        self._slots = (-(-experiment.llm.in_flight // self._count), -(-experiment.llm.queue() // self._count))
         self._actors: list[Any] = []
         self._draining = False
 
     def _start(self) -> list[Any]:
         actor = ray.remote(
-            num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=max(8, self._slots), max_pending_calls=-1
+            num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=max(8, *self._slots), max_pending_calls=-1
         )(EvolverActor)
         return [
             actor.options(name=f"{self._run_id}/evolver-{i}-{uuid.uuid4().hex[:6]}", **_placement()).remote(

@@ -14,8 +14,7 @@ from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import stop_server
 from evolve.archive.store import Store, settle_stored
 from evolve.llm.core import LLM
-from evolve.llm.providers import WeightedModel, make_llm
-from evolve.llm.recording import RecordedLLM
+from evolve.llm.providers import WeightedModel
 from evolve.llm.replay import export_completions
 from evolve.oracles.archive_search import Fleet
 from games.registry import make_game
@@ -25,6 +24,7 @@ from workers.controller import Controller, Outcome
 from workers.errors import RunFailedError
 from workers.experiment import Experiment
 from workers.fleet import LocalFleet
+from workers.models import forget_outages, models_used, shared_model
 from workers.pool import LocalPool, PoolScorer, ScorerPool, default_size
 from workers.report import render_report
 from workers.roster import STOPPED, into
@@ -45,7 +45,7 @@ class Workforce:
     llm: LLM
 
 
-def run_experiment(experiment: Experiment, llm: LLM, run: RunDirectory, telemetry: Telemetry) -> dict[str, Any]:
+def run_experiment(experiment: Experiment, run: RunDirectory, telemetry: Telemetry) -> dict[str, Any]:
     """Runs, or goes on with, the experiment; returns its summary. The directory must be locked by the caller.
 
     Raises ``SandboxError``, ``LLMError``, ``StoreUnavailableError``, ``RunInterruptedError`` or ``OSError``; whatever
@@ -53,21 +53,16 @@ def run_experiment(experiment: Experiment, llm: LLM, run: RunDirectory, telemetr
     """
     isolation = check_isolation(experiment, telemetry)
     with open_run_store(experiment, run, telemetry) as store, StatusWriter(store, experiment, telemetry):
-        with workforce(experiment, store, llm, telemetry) as workers:
+        with workforce(experiment, store, telemetry) as workers:
             controller = Controller(experiment, store, workers.pool, workers.fleet, workers.llm, telemetry)
             outcome = asyncio.run(controller.run())
         telemetry.live("writing the run directory")
         stopped = [str(event["reason"]) for event in store.events() if event["type"] == STOPPED]
-        summary = summarise(experiment, outcome, isolation, stopped)
+        summary = summarise(experiment, outcome, isolation, stopped) | {"models": models_used(store)}
         store.save("summary", summary)
         write_outputs(run, store, outcome, summary)
     render_report(run.path)
     return summary
-
-
-def make_model(experiment: Experiment) -> LLM:
-    """Raises ``UnknownModelError`` or ``MissingKeyError`` with one line."""
-    return make_llm(experiment.llm.model, seed=experiment.seed, settings=experiment.llm.provider())
 
 
 @contextmanager
@@ -82,6 +77,7 @@ def open_run_store(experiment: Experiment, run: RunDirectory, telemetry: Telemet
         # No worker of this run lives before its driver does: what a killed one had reserved is paid for or free.
         for key in settle_stored(ledger, store.completions):
             ledger.release(key)
+        forget_outages(experiment, store)
         yield store
     finally:
         store.close()
@@ -90,15 +86,17 @@ def open_run_store(experiment: Experiment, run: RunDirectory, telemetry: Telemet
 
 
 @contextmanager
-def workforce(experiment: Experiment, store: RedisStore, llm: LLM, telemetry: Telemetry) -> Iterator[Workforce]:
+def workforce(experiment: Experiment, store: RedisStore, telemetry: Telemetry) -> Iterator[Workforce]:
     """Scorers and evolvers in this machine's processes, or as Ray actors."""
     config = ScorerConfig(experiment.game, experiment.sandbox)
     size = default_size(experiment.workers.scorers)
-    recorded = RecordedLLM(llm, store.completions, store.ledger(experiment.budget))
+    recorded = shared_model(experiment, store)
     if experiment.execution == "local":
         pool = LocalPool(config, size, into(store, telemetry.warn))
         game = make_game(experiment.game.name, **experiment.game.parameters)
-        fleet = LocalFleet(game, store, recorded, PoolScorer(pool), experiment.llm.in_flight)
+        fleet = LocalFleet(
+            game, store, recorded, PoolScorer(pool), experiment.llm.in_flight, experiment.llm.queue()
+        )
         try:
             yield Workforce(pool, fleet, recorded)
         finally:

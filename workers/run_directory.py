@@ -34,7 +34,7 @@ class RunDirectory:
     @classmethod
     def create(cls, experiment: Experiment, name: str, out: str | None) -> tuple[RunDirectory, Experiment]:
         """A new run: its directory and the experiment with its run id. Raises :class:`RunDirectoryError`."""
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+        name = _as_id(name)
         run_id = experiment.run_id or f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         path = Path(out) if out else Path("runs") / run_id
         if (path / "experiment.toml").exists():
@@ -65,6 +65,17 @@ class RunDirectory:
         if not found:
             raise RunDirectoryError(f"no run of {name} under runs/ to resume; name its directory with --out")
         return found[-1].parent
+
+    def check_name(self, name: str, run_id: str, asked: str) -> None:
+        """Raises :class:`RunDirectoryError` if this is a run of another experiment than ``name``, as was ``asked``."""
+        stamped = re.fullmatch(r"(.+)-\d{8}-\d{6}-[0-9a-f]{4}", run_id)
+        if stamped is None or stamped[1] == _as_id(name):
+            return
+        if Path(asked).resolve() != (self.path / "experiment.toml").resolve():
+            found = stamped[1]
+            raise RunDirectoryError(
+                f"{self.path} holds a run of {found}, not of {name}: csro run {found} --resume --out {self.path}"
+            )
 
     @property
     def store(self) -> Path:
@@ -120,3 +131,8 @@ class RunDirectory:
     def policy_sources(self) -> dict[str, str]:
         """Sources of the pooled policies by program id."""
         return {p.stem.rsplit("-", 1)[-1]: p.read_text("utf-8") for p in sorted(self.path.glob("policies/*.py"))}
+
+
+def _as_id(name: str) -> str:
+    """A name as run ids begin with it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)

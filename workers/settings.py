@@ -177,6 +177,8 @@ _POSITIVE = (
     "archive.temperature",
     "archive.length_temperature",
     "llm.timeout_s",
+    "llm.requests_per_minute",
+    "llm.tokens_per_minute",
     "sandbox.load_timeout_s",
     "sandbox.move_timeout_s",
     "sandbox.cpu_s",
@@ -192,17 +194,25 @@ def _check_minimums(experiment: Experiment) -> None:
         if _value(experiment, key) > 1:
             raise SettingsError(f"{key}={_value(experiment, key)}: must lie between 0 and 1")
     for key in _POSITIVE:
-        if not 0 < _value(experiment, key) < math.inf:
+        if not _value(experiment, key, 1.0) > 0:
             raise SettingsError(f"{key}={_value(experiment, key)}: must be positive")
     if experiment.run_id and not re.fullmatch(r"[A-Za-z0-9._-]+", experiment.run_id):
         raise SettingsError(f"run_id={experiment.run_id!r}: letters, digits, dots, dashes and underscores only")
     if not experiment.llm.model:
         raise SettingsError("llm.model is empty: name a model, or a list of them")
+    if experiment.llm.selection == "bandit" and (isinstance(experiment.llm.model, str) or len(_names(experiment)) < 2):
+        raise SettingsError("llm.selection='bandit' chooses among models: make llm.model a list of different ones")
 
 
-def _value(experiment: Experiment, key: str) -> float:
+def _names(experiment: Experiment) -> set[str]:
+    model = experiment.llm.model
+    return {model} if isinstance(model, str) else {member.model for member in model}
+
+
+def _value(experiment: Experiment, key: str, absent: float = 0.0) -> float:
     table, name = key.split(".")
-    return float(getattr(getattr(experiment, table), name))
+    value = getattr(getattr(experiment, table), name)
+    return absent if value is None else float(value)
 
 
 def _element(entry: object, kind: type[T], key: str) -> T:
@@ -218,5 +228,9 @@ def _type_name(option: Any) -> str:
 
 
 def _check_number(value: object, key: str) -> None:
-    if isinstance(value, int | float) and not isinstance(value, bool) and not value >= 0:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if not value >= 0:
         raise SettingsError(f"{key}={value!r}: must not be negative")
+    if value == math.inf:
+        raise SettingsError(f"{key}=inf: must be finite; leave the key out where no limit is meant")

@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Protocol, runtime_checkable
 
 from evolve.llm.core import LLM, Completion, Prompt
+from evolve.llm.outage import is_down, stop_waiting
 
 
 @runtime_checkable
@@ -49,6 +50,13 @@ class EnsembleLLM:
         draw = int(prompt.key("ensemble")[:13], 16) / 16**13
         below = [m for m, limit in zip(self._members, self._thresholds, strict=True) if draw < limit]
         return below[0] if below else self._members[-1]
+
+    def stop_waiting(self) -> None:
+        for member in self._members:
+            stop_waiting(member)
+
+    def down(self) -> bool:
+        return all(is_down(member) for member in self._members)
 
     async def complete(self, prompt: Prompt) -> Completion:
         return await self.choose(prompt).complete(prompt)

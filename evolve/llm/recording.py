@@ -10,9 +10,11 @@ import asyncio
 from dataclasses import dataclass
 
 from evolve.archive.store import CompletionStore
+from evolve.llm.bandit import LearningLLM
 from evolve.llm.budget import Ledger, Usage, usage_of
 from evolve.llm.core import LLM, BudgetExhaustedError, Completion, Prompt
 from evolve.llm.ensemble import answering_model
+from evolve.llm.outage import is_down, stop_waiting
 from evolve.llm.pricing import price_of
 
 
@@ -46,6 +48,17 @@ class RecordedLLM:
 
     def model_for(self, prompt: Prompt) -> str:
         return answering_model(self._inner, prompt)
+
+    def stop_waiting(self) -> None:
+        stop_waiting(self._inner)
+
+    def down(self) -> bool:
+        return is_down(self._inner)
+
+    def learn(self, request: str, success: float) -> None:
+        """Tells a bandit among the models what became of the answer to ``request``, a completion's key."""
+        if isinstance(self._inner, LearningLLM) and (answer := self._completions.get(request)) is not None:
+            self._inner.learn(request, answer, success)
 
     async def complete(self, prompt: Prompt) -> Completion:
         """The recorded completion, or a new one.
@@ -104,6 +117,12 @@ class RecordedLLM:
                 if not self._calling:
                     raise
             await asyncio.wait(self._calling, return_when=asyncio.FIRST_COMPLETED)
+
+
+def teach(llm: LLM, request: str, success: float) -> None:
+    """Has a bandit among the models of a recorded LLM learn; others have nothing to learn from."""
+    if isinstance(llm, RecordedLLM):
+        llm.learn(request, success)
 
 
 def _estimate(model: str, prompt: Prompt) -> Usage:

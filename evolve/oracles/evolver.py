@@ -20,6 +20,8 @@ from evolve.archive.sampling import uniforms_needed
 from evolve.archive.store import Store
 from evolve.candidate import Candidate
 from evolve.llm.core import LLM, BudgetExhaustedError
+from evolve.llm.outage import stop_waiting
+from evolve.llm.recording import teach
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.proposer import Proposal, Proposer
 from evolve.program import Program
@@ -59,6 +61,7 @@ class Evolver:
         self.search = search
         self.archive: Archive = store.archive(search.task.task_id, search.archive)
         self._scorer = scorer
+        self._llm = llm
         self._proposer = Proposer(game, llm, search.task.scoring, search.prompts)
         self._draining = False
         self._asking = asyncio.Semaphore(1)
@@ -66,8 +69,10 @@ class Evolver:
         self._held: set[Ticket] = set()
 
     def drain(self) -> None:
-        """Claims no more proposals; those in flight are finished, for they are being paid for."""
+        """Claims no more proposals; those in flight are finished, for they are being paid for, unless their provider
+        is down."""
         self._draining = True
+        stop_waiting(self._llm)
 
     async def work(self, in_flight: int, backlog: int = 0) -> None:
         """Returns when every proposal is committed, the budget is exhausted, or :meth:`drain` was called.
@@ -168,7 +173,11 @@ class Evolver:
         """Hands the child in; its event reaches the run's log in the same step."""
         uniforms = list(self._rng(ticket, "commit").random(2 * self.search.archive.num_islands))
         event = partial(commit_event, self.search.task.task_id, ticket, offspring.child)
-        return self.archive.commit(ticket, offspring.child, uniforms, offspring.findings, event)
+        outcome = self.archive.commit(ticket, offspring.child, uniforms, offspring.findings, event)
+        if outcome is not Commit.STALE_LEASE:
+            is_new = outcome is not Commit.DUPLICATE
+            teach(self._llm, offspring.child.request_key, float(is_new and offspring.findings.improved))
+        return outcome
 
     async def _evaluate(self, child: Program, parents: Parents) -> Evaluation:
         known = self.archive.seen(child.id, parents.as_of)

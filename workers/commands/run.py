@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from evolve.llm.budget import Usage
-from evolve.llm.core import LLM
 from workers.commands.common import add_overrides
 from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError
 from workers.experiment import Experiment
-from workers.run import make_model, run_experiment
+from workers.models import make_model
+from workers.run import run_experiment
 from workers.run_directory import RunDirectory
 from workers.settings import load_experiment, preset_names
 from workers.tables import print_tables, run_tables
@@ -29,12 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    directory, experiment, llm = _start(arguments)
-    directory.lock()
+    directory, experiment = _start(arguments)
     with Telemetry() as telemetry:
         telemetry.say(f"run {experiment.run_id} in {directory.path}")
         try:
-            summary = run_experiment(experiment, llm, directory, telemetry)
+            summary = run_experiment(experiment, directory, telemetry)
         except RunInterruptedError:
             again = f"csro run {arguments.experiment} --resume --out {directory.path}"
             raise RunFailedError(f"interrupted; nothing is lost, go on with: {again}") from None
@@ -51,22 +50,25 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _start(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment, LLM]:
-    """A missing key or an unknown model is told before there is a run directory."""
+def _start(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment]:
+    """The run's directory, locked. A missing key or an unknown model is told before anything is written."""
     if arguments.resume:
-        directory, experiment = _resumed(arguments)
-        return directory, experiment, make_model(experiment)
+        return _resumed(arguments)
     experiment = load_experiment(arguments.experiment, arguments.overrides)
-    llm = make_model(experiment)
+    make_model(experiment)
     directory, experiment = RunDirectory.create(experiment, Path(arguments.experiment).stem, arguments.out)
-    return directory, experiment, llm
+    directory.lock()
+    return directory, experiment
 
 
 def _resumed(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment]:
     name = Path(arguments.experiment).stem
     path = Path(arguments.out) if arguments.out else RunDirectory.latest(name)
     directory, experiment = RunDirectory.open(path)
+    directory.check_name(name, experiment.run_id, arguments.experiment)
+    directory.lock()
     if not arguments.overrides:
+        make_model(experiment)
         return directory, experiment
     changed = load_experiment(str(path / "experiment.toml"), arguments.overrides)
     for key in ("run_id", "game", "method", "seed", "archive", "psro", "oracle"):
@@ -76,5 +78,6 @@ def _resumed(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment]:
             after = replace(after, iterations=before.iterations)
         if before != after:
             raise UsageError(f"--resume cannot change {key}, on which the run's results depend: start a new run")
+    make_model(changed)
     directory.write_text("experiment.toml", changed.to_toml())
     return directory, changed

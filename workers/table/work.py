@@ -13,8 +13,9 @@ from games.registry import make_game
 from workers.commands.common import check_isolation, open_pool
 from workers.evaluation import measure
 from workers.experiment import Experiment
+from workers.models import make_model
 from workers.players import Target, resolve
-from workers.run import make_model, run_experiment
+from workers.run import run_experiment
 from workers.run_directory import RunDirectory
 from workers.settings import experiment_from, load_experiment
 from workers.table.core import Cell, CellResult, Request
@@ -40,7 +41,8 @@ class RunPreset:
             summary = run.summary()
         else:
             run.lock()
-            summary = run_experiment(experiment, make_model(experiment), run, cell.telemetry)
+            make_model(experiment)
+            summary = run_experiment(experiment, run, cell.telemetry)
         spent = Usage(**summary["budget"])
         return CellResult(summary["final"], spent, summary["sandbox"]["level"], summary["stopped"])
 
