@@ -19,9 +19,11 @@ from evolve.candidate import Candidate, Operator
 from evolve.llm.core import Prompt
 from evolve.mutation import BLOCK_START
 from evolve.program import Program
-from evolve.scoring import LINEUP, OpponentReturn, Scored
+from evolve.scoring import LINEUP, Evaluation, OpponentReturn, Scored
 from games.core import GameBrief
 from sandbox.limits import Limits
+
+_PROMPTS = Path(__file__).parent / "prompts"
 
 OpponentInput = Literal["code", "description", "both", "none"]
 OpponentFilter = Literal["none", "top_k", "min_support"]
@@ -33,7 +35,8 @@ class PromptSettings:
 
     ``opponent_filter`` is one of the paper's three (CSRO section 2.4.1): all, the ``top_k`` heaviest, or those of
     weight at least ``min_support``. ``opponent_chars`` bounds the text about opponents. ``limits`` are those that
-    programs run under.
+    programs run under. ``feedback`` shows a program's author what its matches brought: returns by opponent,
+    part of a match, the traceback of a failure; nobody else is shown them.
     """
 
     opponent_input: OpponentInput = "code"
@@ -41,6 +44,7 @@ class PromptSettings:
     top_k: int = 5
     min_support: float = 0.05
     opponent_chars: int = 48_000
+    feedback: bool = True
     temperature: float = 1.0
     max_output_tokens: int = 8192
     limits: Limits = field(default_factory=Limits)
@@ -71,6 +75,14 @@ class _Row:
     name: str
     weight: float
     result: OpponentReturn
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    operator: str
+    evaluation: Evaluation
+    scored: bool
+    strategy: str
 
 
 def visible_opponents(weights: Mapping[str, float], settings: PromptSettings) -> list[str]:
@@ -125,42 +137,94 @@ def proposal_prompt(
     weights: Mapping[str, float],
     seat: int | None = None,
     parent: Candidate | None = None,
+    partner: Candidate | None = None,
     inspirations: Sequence[Candidate] = (),
     rejected: Candidate | None = None,
+    variant: str = "",
+    notes: str = "",
     sample: str = "",
 ) -> Prompt:
     """The request for one child: a change of ``parent``, or a new program where there is none.
 
-    ``seat`` is the one it plays, ``None`` where seats change. ``rejected`` is an attempt that was not kept.
-    ``sample`` names the proposal, so that equal texts are recorded apart."""
-    scored = parent is not None and isinstance(parent.evaluation, Scored)
-    user = _render(
+    ``seat`` is the one it plays, ``None`` where seats change. ``partner`` is the second parent of a crossover,
+    ``rejected`` an attempt that was not kept, ``variant`` one of :func:`prompt_variants`, ``notes`` what a model wrote
+    of earlier attempts. ``sample`` names the proposal, so that equal texts are recorded apart."""
+    user = render(
         "propose.txt",
         brief=brief,
         limits=settings.limits,
         opponents=opponents,
         directive=directive,
-        seat_note="Seats change from match to match." if seat is None else f"Your program is always player {seat}.",
+        seat_note=_seat_note(seat),
         marked=BLOCK_START in (parent.program.source if parent else brief.seed_program),
+        feedback=settings.feedback,
         rejected=rejected,
-        rejected_scored=rejected is not None and isinstance(rejected.evaluation, Scored),
+        rejected_scored=_is_scored(rejected),
         parent=parent,
-        parent_scored=scored,
-        parent_rows=_rows(parent, weights),
-        inspirations=[c for c in inspirations if isinstance(c.evaluation, Scored)],
+        parent_scored=_is_scored(parent),
+        transcript_opponent=_transcript_opponent(parent),
+        partner=partner,
+        rows={c.program.id: _rows(c, weights) if settings.feedback else [] for c in (parent, partner) if c},
+        inspirations=[c for c in inspirations if _is_scored(c)],
+        emphasis=render(f"variants/{variant}.txt").strip() if variant else "",
+        notes=notes,
     )
     return _prompt(user, settings, sample)
 
 
+def notes_prompt(
+    brief: GameBrief,
+    opponents: OpponentsView,
+    settings: PromptSettings,
+    attempts: Sequence[Candidate],
+    *,
+    notes: str,
+    seat: int | None,
+    sample: str,
+) -> Prompt:
+    """The request for an island's notes: its ``notes`` so far, and the latest ``attempts`` with what became of them.
+
+    What an attempt brought in its matches is not shown: that is for its own line of descent."""
+    user = render(
+        "notes.txt",
+        brief=brief,
+        opponents=opponents,
+        seat_note=_seat_note(seat),
+        notes=notes,
+        attempts=[_Attempt(c.operator, c.evaluation, _is_scored(c), c.program.docstring) for c in attempts],
+    )
+    return _prompt(user, settings, sample)
+
+
+@cache
+def prompt_variants() -> tuple[str, ...]:
+    """Names of the files in ``prompts/variants``: each is a way to put the task, added to the request."""
+    return tuple(sorted(file.stem for file in (_PROMPTS / "variants").glob("*.txt")))
+
+
 def description_prompt(brief: GameBrief, program: Program, settings: PromptSettings) -> Prompt:
     """The request for a description of an opponent. The same program asks the same request, so it is paid for once."""
-    return _prompt(_render("describe.txt", brief=brief, program=program), settings, "")
+    return _prompt(render("describe.txt", brief=brief, program=program), settings, "")
 
 
 def opponent_name(key: str) -> str:
     """Of an opponent by its id, or of a line-up of several."""
     ids = key.split(LINEUP)
     return ("opponent " if len(ids) == 1 else "opponents ") + ", ".join(i[:8] for i in ids)
+
+
+def _is_scored(candidate: Candidate | None) -> bool:
+    return candidate is not None and isinstance(candidate.evaluation, Scored)
+
+
+def _transcript_opponent(parent: Candidate | None) -> str:
+    evaluation = parent.evaluation if parent else None
+    known = isinstance(evaluation, Scored) and evaluation.transcript_opponent
+    return opponent_name(known) if known else ""
+
+
+def _seat_note(seat: int | None) -> str:
+    return "Seats change from match to match." if seat is None else f"Your program is always player {seat}."
 
 
 def _seats_text(seats: Sequence[int]) -> str:
@@ -184,7 +248,7 @@ def _rows(parent: Candidate | None, weights: Mapping[str, float]) -> list[_Row]:
 
 def _prompt(user: str, settings: PromptSettings, sample: str) -> Prompt:
     return Prompt(
-        system=_render("system.txt"),
+        system=render("system.txt"),
         user=user,
         temperature=settings.temperature,
         max_output_tokens=settings.max_output_tokens,
@@ -196,14 +260,15 @@ def _total(views: Iterable[OpponentView]) -> float:
     return sum(view.weight for view in views)
 
 
-def _render(template: str, **values: object) -> str:
+def render(template: str, **values: object) -> str:
+    """A text file of ``evolve/prompts/`` filled in; a value that it asks for and does not get is an error."""
     return _environment().get_template(template).render(**values)
 
 
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "prompts"),
+        loader=jinja2.FileSystemLoader(_PROMPTS),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

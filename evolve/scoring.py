@@ -62,8 +62,8 @@ class Failed:
 
     @property
     def is_repairable(self) -> bool:
-        """Is there a program whose fault could be mended?"""
-        return self.stage not in ("edit", "audit")
+        """Could a model mend it? Not where there was no answer, nor what no program may do."""
+        return self.stage != "audit" and self.fault not in ("refusal", "empty")
 
 
 Evaluation = Scored | Failed
@@ -79,7 +79,8 @@ class ScoringTask:
     whose return counts; where two seats are swapped from match to match it is ignored. ``audit_share`` is the share
     of programs, drawn by their ids, whose matches are replayed alone before their score counts
     (:mod:`sandbox.audit`). ``strict`` plays each match in fresh processes of its own, so that no match of a program
-    can tell another anything.
+    can tell another anything. ``first_match`` is the number of matches per opponent that come before these in the order
+    of the seeds: tasks that differ in it continue each other.
 
     ``in_profile``: the one line-up and the program are a joint profile (PIBR). ``player`` then keeps its seat even where
     seats are otherwise swapped, and whole trajectories and the social welfare are recorded.
@@ -95,6 +96,7 @@ class ScoringTask:
     audit_share: float = 0.0
     strict: bool = False
     in_profile: bool = False
+    first_match: int = 0
 
     def lineups(self) -> dict[str, tuple[Program, ...]]:
         """The programs in the other seats, in seat order, for each key of ``weights``."""

@@ -1,4 +1,4 @@
-"""The driver of a run: puts store, budget, model, workers, oracle and PSRO together, watches them, and ends cleanly."""
+"""The driver of a run: puts store, budget, model, workers, oracle and method together, watches them, ends cleanly."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from evolve.archive.store import Store
 from evolve.llm.budget import Ledger, Usage
 from evolve.llm.core import LLM, ProviderDownError
 from evolve.llm.outage import stop_waiting
-from evolve.meta_solvers import MetaStrategy, meta_solver
 from evolve.oracles.archive_search import Fleet, OracleSetup
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.evolver import Search
 from evolve.oracles.registry import make_oracle
 from evolve.program import Program
-from evolve.psro import IterationRecord, Psro, PsroConfig, PsroState
-from evolve.scoring import Scored, ScoringTask
+from evolve.psro import IterationRecord
+from evolve.scoring import Scored
 from games.core import Game
 from games.registry import make_game
 from games.seeds import match_seed
@@ -29,9 +28,10 @@ from workers import offers
 from workers.evaluation import PopulationResult, measure
 from workers.experiment import Experiment
 from workers.limits import WallClock, exhausted
+from workers.methods.core import Findings, Method, MethodSetup
+from workers.methods.registry import make_method
 from workers.models import OutageWatch
 from workers.pool import PoolScorer, ScorerPool
-from workers.scorer import Player
 from workers.telemetry import Snapshot, Telemetry
 
 _TICK_S = 1.0
@@ -46,9 +46,7 @@ class RunInterruptedError(Exception):
 class Outcome:
     """What a run came to. ``stopped`` says why it ended before its last iteration, if it did."""
 
-    state: PsroState
-    meta_strategy: MetaStrategy
-    metrics: tuple[PopulationResult, ...]
+    findings: Findings
     spent: Usage
     stopped: str | None
 
@@ -98,6 +96,7 @@ class Controller:
         self._drained = False
         self._outages = OutageWatch(experiment, store, telemetry)
         self._wall = WallClock(store, experiment.budget)
+        self._method = self._make_method()
 
     async def run(self) -> Outcome:
         """Raises :class:`RunInterruptedError`, or what the store, the sandbox or the provider raise."""
@@ -115,52 +114,34 @@ class Controller:
                 raise
 
     async def _run(self, ticker: asyncio.Task[None]) -> Outcome:
-        experiment = self._experiment
-        scorer = PoolScorer(self._pool)
-        psro = Psro(
-            self._game,
-            make_oracle(experiment.oracle.kind, self._setup(scorer)),
-            scorer,
-            meta_solver(experiment.psro.meta_solver),
-            self._store,
-            PsroConfig(
-                iterations=experiment.psro.iterations,
-                matches=experiment.oracle.matches,
-                fresh_matches=experiment.oracle.fresh_matches,
-                payoff_matches=experiment.psro.payoff_matches,
-                seed=experiment.seed,
-                strict_payoffs=experiment.psro.strict_payoffs,
-            ),
-            scoring=ScoringTask(
-                experiment.game.name,
-                experiment.game.parameters,
-                {},
-                {},
-                matches_per_opponent=1,
-                seed=0,
-                audit_share=experiment.oracle.audit_share,
-            ),
-            observer=self,
-            llm_calls=lambda: self._ledger.spent().llm_calls,
-            stop_reason=self._stop_reason,
-            offered=self._offered,
-        )
-        meta_strategy = await _unless_failed(psro.run(), ticker)
-        metrics = await self._evaluate(psro.state, meta_strategy)
-        early = self._cut_short or psro.state.responses < self._responses_wanted(psro.state)
-        stopped = self._stop_reason() if early else None
-        return Outcome(psro.state, meta_strategy, metrics, self._ledger.spent(), stopped)
-
-    def _responses_wanted(self, state: PsroState) -> int:
-        return self._experiment.psro.iterations * len(state.pools)
+        await _unless_failed(self._method.search(), ticker)
+        findings = await self._method.findings()
+        early = self._cut_short or not self._method.complete
+        return Outcome(findings, self._ledger.spent(), self._stop_reason() if early else None)
 
     # -- the oracle and its fleet ------------------------------------------------------------------------------
 
-    def _setup(self, scorer: PoolScorer) -> OracleSetup:
+    def _make_method(self) -> Method:
+        return make_method(
+            MethodSetup(
+                self._experiment,
+                self._game,
+                self._store,
+                self._pool,
+                make_oracle(self._experiment.oracle.kind, self._oracle_setup()),
+                observer=self,
+                telemetry=self._telemetry,
+                llm_calls=lambda: self._ledger.spent().llm_calls,
+                stop_reason=self._stop_reason,
+                offered=self._offered,
+            )
+        )
+
+    def _oracle_setup(self) -> OracleSetup:
         return OracleSetup(
             game=self._game,
             store=self._store,
-            scorer=scorer,
+            scorer=PoolScorer(self._pool),
             llm=self._llm,
             in_flight=self._experiment.llm.in_flight,
             fleet=self._evolvers,
@@ -168,6 +149,7 @@ class Controller:
             archive=self._archive_settings,
             prompts=self._experiment.prompts(),
             carry_over=self._experiment.oracle.carry_over,
+            effort=self._experiment.effort(),
         )
 
     async def _supervise(self, fleet: Fleet, search: Search) -> None:
@@ -186,7 +168,7 @@ class Controller:
         if not finished:
             self._cut_short = "the rest of the budget does not pay for another call"
 
-    # -- PSRO's observer ---------------------------------------------------------------------------------------
+    # -- the method's observer ---------------------------------------------------------------------------------------
 
     def search_started(self, task: BestResponseTask, record: IterationRecord) -> None:
         support = ", ".join(f"{i[:8]} {w:.2f}" for i, w in record.opponents.items())
@@ -237,31 +219,6 @@ class Controller:
             candidate = archive.candidate(candidate.parents[0]) if candidate.parents else None
         return lineage
 
-    # -- the end: the mixture against the reference population -------------------------------------------------
-
-    async def _evaluate(self, state: PsroState, meta_strategy: MetaStrategy) -> tuple[PopulationResult, ...]:
-        """Metrics of each player's mixture; empty for games without a reference population."""
-        if not self._game.reference_population():
-            return ()
-        metrics = []
-        for player, pool in enumerate(state.pools):
-            weights = meta_strategy.support(player)
-            members: dict[str, Player] = {i: pool[i].program for i in weights}
-            result = await measure(
-                self._pool,
-                self._game,
-                members,
-                weights,
-                self._experiment.evaluation.matches,
-                match_seed(self._experiment.seed, "evaluation"),
-                lambda done, total: self._telemetry.live(f"evaluating the mixture: {done}/{total} pairs"),
-                player,
-            )
-            for fault in result.faults[:1]:
-                self._telemetry.warn(f"a policy of the mixture failed in {len(result.faults)} matches: {fault.detail}")
-            metrics.append(result)
-        return tuple(metrics)
-
     # -- watching ----------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
@@ -289,7 +246,7 @@ class Controller:
         self._telemetry.snapshot(
             Snapshot(
                 current.iteration,
-                self._experiment.psro.iterations,
+                self._method.iterations,
                 progress,
                 best[0] if best else None,
                 rate,

@@ -17,7 +17,7 @@ from evolve.oracles.archive_search import Effort
 from evolve.oracles.registry import archive_shape
 from evolve.pibr_starts import Initial
 from evolve.pibr_state import Order
-from evolve.prompting import PromptSettings
+from evolve.prompting import PromptSettings, prompt_variants
 from sandbox.limits import Limits
 
 
@@ -68,6 +68,11 @@ class OracleSettings:
     the children are audited in the search by a replay of their matches; every program is before its promotion.
     ``carry_over`` programs of the earlier searches, the best against the new mixture by the payoffs that are known,
     found each search beside the incumbents; 0 starts each anew.
+
+    ``edit_share``, ``crossover_share`` and ``fix_share`` of alpha_evolve's proposals are edits, crossovers of two
+    parents and repairs of failed programs; the rest are full rewrites. ``prompt_variants`` puts the task in several
+    ways, those likelier whose children do better than their parents. ``feedback`` as in
+    :class:`evolve.prompting.PromptSettings`.
     """
 
     kind: str = "alpha_evolve"
@@ -88,6 +93,10 @@ class OracleSettings:
     min_support: float = 0.05
     opponent_chars: int = 48_000
     edit_share: float = 0.4
+    crossover_share: float = 0.1
+    fix_share: float = 0.1
+    prompt_variants: bool = True
+    feedback: bool = True
 
 
 @dataclass(frozen=True)
@@ -99,10 +108,16 @@ class ArchiveKeys:
     temperature: float = ArchiveSettings.temperature
     temperature_period: int = ArchiveSettings.temperature_period
     length_temperature: float = ArchiveSettings.length_temperature
+    selection: Literal["clusters", "map_elites"] = ArchiveSettings.selection
     num_inspirations: int = ArchiveSettings.num_inspirations
+    specialist_share: float = 0.1
+    migration: Literal["ring", "random"] = ArchiveSettings.migration
     migration_interval: int = ArchiveSettings.migration_interval
     migrants: int = ArchiveSettings.migrants
     reset_interval: int = ArchiveSettings.reset_interval
+    stagnation_limit: int = 25
+    stagnation_action: Literal["explore", "reseed"] = ArchiveSettings.stagnation_action
+    notes_interval: int = ArchiveSettings.notes_interval
     lease_s: float = ArchiveSettings.lease_s
 
 
@@ -182,6 +197,7 @@ class Experiment:
             top_k=self.oracle.top_k,
             min_support=self.oracle.min_support,
             opponent_chars=self.oracle.opponent_chars,
+            feedback=self.oracle.feedback,
             temperature=self.llm.temperature,
             max_output_tokens=self.llm.max_output_tokens,
             limits=self.sandbox,
@@ -191,7 +207,12 @@ class Experiment:
         """Of the run's archives, as its oracle shapes them."""
         low, high = return_range
         settings = ArchiveSettings(
-            **dataclasses.asdict(self.archive), return_scale=high - low, edit_share=self.oracle.edit_share
+            **dataclasses.asdict(self.archive),
+            return_scale=high - low,
+            edit_share=self.oracle.edit_share,
+            crossover_share=self.oracle.crossover_share,
+            fix_share=self.oracle.fix_share,
+            variants=prompt_variants() if self.oracle.prompt_variants else (),
         )
         return archive_shape(self.oracle.kind, settings, self.effort())
 

@@ -26,7 +26,7 @@ from workers.controller import Controller, Outcome
 from workers.experiment import Experiment
 from workers.fleet import OrderError, ReplayFleet
 from workers.pool import LocalPool, PoolScorer, default_size
-from workers.run import findings, llm_name
+from workers.run import llm_name
 from workers.run_directory import RunDirectory
 from workers.scorer import ScorerConfig
 from workers.telemetry import Telemetry
@@ -106,7 +106,7 @@ def first_difference(recorded: Sequence[Mapping[str, Any]], repeated: Sequence[M
 
 
 def _summary_difference(summary: Mapping[str, Any], outcome: Outcome) -> str | None:
-    repeated = findings(outcome)
+    repeated = outcome.findings.to_json()
     for part in ("iterations", "final"):
         before, after = _untimed(summary[part]), _untimed(json.loads(json.dumps(repeated[part])))
         if before != after:

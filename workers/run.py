@@ -150,28 +150,7 @@ def summarise(
             "usd": outcome.spent.usd,
             "unpriced_calls": outcome.spent.unpriced_calls,
         },
-        **findings(outcome),
-    }
-
-
-def findings(outcome: Outcome) -> dict[str, Any]:
-    """The part of the summary that a replay must reproduce."""
-    return {"iterations": [record.to_json() for record in outcome.state.iterations], "final": _final(outcome)}
-
-
-def _final(outcome: Outcome) -> dict[str, Any]:
-    """Of the first player's mixture; in games with two populations the second's is under ``opponent``."""
-    players = []
-    for player in range(len(outcome.state.pools)):
-        entry: dict[str, Any] = {"meta_strategy": outcome.meta_strategy.support(player)}
-        if outcome.metrics:
-            entry |= outcome.metrics[player].to_json()
-        players.append(entry)
-    return {
-        **players[0],
-        "value": outcome.meta_strategy.value,
-        "exploitability_in_pool": outcome.meta_strategy.exploitability,
-        **({"opponent": players[1]} if len(players) > 1 else {}),
+        **outcome.findings.to_json(),
     }
 
 
@@ -193,8 +172,8 @@ def _version(name: str) -> str:
 
 def write_outputs(run: RunDirectory, store: Store, outcome: Outcome, summary: dict[str, Any]) -> None:
     """All files of the run directory but the report. ``summary.json`` is last: it marks the run as ended."""
-    run.write_policies(outcome.state.pools)
-    run.write_json("payoffs.json", {"iterations": list(outcome.state.solved)})
+    run.write_policies(outcome.findings.pools)
+    run.write_json("payoffs.json", dict(outcome.findings.payoffs))
     run.write_events(store.events())
     export_completions(store.completions.items(), run.path / "completions.jsonl")
     run.write_json("summary.json", summary)

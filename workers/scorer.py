@@ -9,6 +9,7 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 
 from evolve.match_scorer import score
+from evolve.pibr_profile import ProfileMatches, play_profile, score_in_profile
 from evolve.program import Program
 from evolve.scoring import Evaluation, ScoringTask
 from games.core import Game, Observation, PolicyFactory
@@ -58,7 +59,12 @@ class ScoringProcess:
         return self._referee.isolation
 
     def score(self, program: Program, task: ScoringTask) -> Evaluation:
-        return score(self._referee, self._game, program, task, self._limits)
+        play = score_in_profile if task.in_profile else score
+        return play(self._referee, self._game, program, task, self._limits)
+
+    def play_profile(self, programs: Sequence[Program], seeds: Sequence[int]) -> ProfileMatches:
+        """One match a seed between the programs of all seats."""
+        return play_profile(self._referee, self._game, programs, seeds, self._limits)
 
     def head_to_head(self, first: Player, second: Player, seeds: Sequence[int]) -> list[tuple[float, float] | Fault]:
         """Returns of both players in one match per seed; in symmetric games odd matches swap the seats."""

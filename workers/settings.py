@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from evolve.meta_solvers import check_solver, meta_solver
-from evolve.oracles.registry import oracle_kinds
+from evolve.oracles.registry import check_oracle, oracle_kinds
+from evolve.pibr_starts import initial_profiles
 from games.registry import make_game, near_matches
 from workers.errors import UsageError
 from workers.experiment import Experiment, GameSettings
@@ -51,12 +52,18 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
     parameters = {key: value for key, value in game.items() if key != "name"}
     name = _convert(game.get("name", GameSettings.name), str, "game.name")
     try:
-        spec = make_game(name, **parameters).spec
+        made = make_game(name, **parameters)
     except ValueError as error:
         raise SettingsError(str(error)) from None
+    spec = made.spec
     values["sandbox"] = {**spec.limits, **_table(values, "sandbox")}
     experiment = _build(Experiment, values, "")
     _check_minimums(experiment)
+    if experiment.method == "pibr":
+        try:
+            initial_profiles(made, experiment.pibr.initial, experiment.pibr.starts)
+        except ValueError as error:
+            raise SettingsError(f"pibr.starts={experiment.pibr.starts}: {error}") from None
     try:
         meta_solver(experiment.psro.meta_solver)
     except ValueError as error:
@@ -64,6 +71,10 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
     kind, kinds = experiment.oracle.kind, oracle_kinds()
     if kind not in kinds:
         raise SettingsError(f"oracle.kind={kind!r}: must be an oracle's name{near_matches(kind, kinds)}")
+    try:
+        check_oracle(kind, made)
+    except ValueError as error:
+        raise SettingsError(f"oracle.kind={kind!r}: {error}") from None
     return dataclasses.replace(experiment, game=GameSettings(name, parameters))
 
 
@@ -157,13 +168,16 @@ def _convert(value: object, hint: Any, key: str) -> Any:
 _MINIMUMS = {
     "psro.iterations": 1,
     "psro.payoff_matches": 2,  # one match says nothing of the spread, and no figure goes without its error
+    "pibr.iterations": 1,
+    "pibr.starts": 1,
+    "pibr.welfare_matches": 2,
+    "oracle.steps": 1,
     "oracle.matches": 2,
     "oracle.fresh_matches": 2,
     "oracle.samples": 1,
     "oracle.top_k": 1,
     "archive.num_islands": 1,
     "archive.proposals": 1,
-    "archive.temperature_period": 1,
     "archive.lease_s": 1,
     "llm.in_flight": 1,
     "llm.max_attempts": 1,
@@ -172,10 +186,10 @@ _MINIMUMS = {
     "workers.evolvers": 1,
     "sandbox.source_bytes": 1,
 }
-_SHARES = ("oracle.audit_share", "oracle.edit_share", "oracle.min_support")
+_SHARES = ("oracle.audit_share", "oracle.min_support", "archive.specialist_share")
+_OPERATOR_SHARES = ("oracle.edit_share", "oracle.crossover_share", "oracle.fix_share")
 _POSITIVE = (
     "archive.temperature",
-    "archive.length_temperature",
     "llm.timeout_s",
     "llm.requests_per_minute",
     "llm.tokens_per_minute",
@@ -193,6 +207,8 @@ def _check_minimums(experiment: Experiment) -> None:
     for key in _SHARES:
         if _value(experiment, key) > 1:
             raise SettingsError(f"{key}={_value(experiment, key)}: must lie between 0 and 1")
+    if sum(_value(experiment, key) for key in _OPERATOR_SHARES) > 1 + 1e-9:
+        raise SettingsError(f"{' + '.join(_OPERATOR_SHARES)}: they are shares of one whole, and must not exceed 1")
     for key in _POSITIVE:
         if not _value(experiment, key, 1.0) > 0:
             raise SettingsError(f"{key}={_value(experiment, key)}: must be positive")

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from workers.profile_tables import profile_tables
 from workers.telemetry import counts
 
 _SHOWN_OPPONENTS = 5
@@ -22,8 +23,10 @@ def print_tables(tables: Iterable[Table]) -> None:
 
 
 def run_tables(summary: Mapping[str, Any]) -> list[Table]:
-    """A finished run: its iterations, and its final mixture against the reference population."""
+    """A finished run: its iterations, and its final mixture against the reference population, or its profile."""
     final = summary["final"]
+    if summary["method"] == "pibr":
+        return [_iterations(summary["iterations"]), *profile_tables(final)]
     tables = [_iterations(summary["iterations"]), _mixture(final)]
     return tables if final.get("pop_return") is None else [*tables, *population_tables(final)]
 

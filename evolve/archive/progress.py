@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from evolve.candidate import IslandRef
 
@@ -62,3 +63,14 @@ class Progress:
     @property
     def done(self) -> bool:
         return self.committed >= self.proposals
+
+    def to_json(self) -> dict[str, Any]:
+        """What the run's summary tells of the search."""
+        return {
+            "outcomes": dict(self.outcomes),
+            "operators": {kind: asdict(count) for kind, count in sorted(self.operators.items())},
+            "variants": {name: asdict(count) for name, count in sorted(self.variants.items())},
+            "effort": asdict(self.effort),
+            "reseeded": self.reseeded,
+            "notes": self.notes,
+        }

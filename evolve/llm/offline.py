@@ -2,7 +2,8 @@
 
 It is told what any model is told, the text of the prompt, and nothing else: it takes the program under the heading
 ``# Current program`` (or ``# Example program``, or else the first it finds), mutates it, and crosses it with the other
-programs shown. Asked for a description, it lists what the program's syntax shows. It knows Python's syntax and
+programs shown. Asked for a description, it lists what the program's syntax shows; asked for a critique, what in it can
+be varied. It knows Python's syntax and
 scopes; it knows no game and no strategy.
 """
 
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evolve.llm.core import LLM, Completion, Prompt
+from evolve.llm.genetic.critique import criticise, reword
 from evolve.llm.genetic.description import describe
 from evolve.llm.genetic.source import Source
 from evolve.llm.genetic.variation import parse, vary
@@ -25,6 +27,7 @@ from evolve.llm.providers import ProviderSettings, UnknownModelError
 from evolve.mutation import BLOCK_END, BLOCK_START
 
 _FENCE = re.compile(r"^(`{3,})([A-Za-z0-9]*)\s*$")
+_TAG = re.compile(r"^<([a-z_]+)>$", re.MULTILINE)
 _EDIT_MARK = "<<<<<<< SEARCH"
 
 
@@ -32,23 +35,27 @@ _EDIT_MARK = "<<<<<<< SEARCH"
 class Reading:
     """What the proposer finds in a prompt: the program to change, other programs, and the form of answer asked for.
 
-    ``described`` is the program that the prompt wants described, if that is what it wants."""
+    ``described`` is the program that the prompt wants described, ``reviewed`` the one it wants criticised, and
+    ``instructions`` the text it wants rewritten, if that is what it wants. ``tag`` encloses the answer."""
 
     program: Source | None
     others: tuple[Source, ...]
     wants_edits: bool
     described: str | None = None
+    reviewed: str | None = None
+    instructions: str | None = None
+    tag: str = ""
 
 
 def read_prompt(text: str) -> Reading:
     """Headings and the edit mark count outside fences only: what stands inside them is data."""
-    heading, fences, outside = "", list[tuple[str, str]](), list[str]()
+    heading, fences, outside = "", list[tuple[str, str, str]](), list[str]()
     ticks, language, block = "", "", list[str]()
     for line in text.splitlines():
         fence = _FENCE.match(line)
         if ticks:
             if fence and fence[1] == ticks and not fence[2]:
-                fences += [(heading, "\n".join(block) + "\n")] if language in ("python", "py") else []
+                fences.append((heading, language, "\n".join(block) + "\n"))
                 ticks = ""
             else:
                 block.append(line)
@@ -57,12 +64,21 @@ def read_prompt(text: str) -> Reading:
         else:
             outside.append(line)
             heading = line[2:].strip() if line.startswith("# ") else heading
-    under = dict(fences)
+    code = [(title, block) for title, language, block in fences if language in ("python", "py")]
+    under = dict(code)
     first = [under[title] for title in ("Current program", "Example program") if title in under]
-    texts = dict.fromkeys([*first, *(source for _, source in fences)])  # no text twice
+    texts = dict.fromkeys([*first, *(source for _, source in code)])  # no text twice
     programs = [program for program in map(parse, texts) if program is not None]
-    wants_edits = _EDIT_MARK in "\n".join(outside)
-    return Reading(programs[0] if programs else None, tuple(programs[1:]), wants_edits, under.get("Program (data)"))
+    tags = _TAG.findall("\n".join(outside))
+    return Reading(
+        programs[0] if programs else None,
+        tuple(programs[1:]),
+        _EDIT_MARK in "\n".join(outside),
+        described=under.get("Program (data)"),
+        reviewed=under.get("Program under review"),
+        instructions=next((block for title, _, block in fences if title == "Current instructions"), None),
+        tag=tags[-1] if tags else "",
+    )
 
 
 class OfflineLLM:
@@ -86,6 +102,10 @@ class OfflineLLM:
         reading = read_prompt(prompt.user)
         if reading.described is not None:
             return describe(reading.described)
+        if reading.reviewed is not None and not reading.tag:
+            return criticise(reading.reviewed)
+        if reading.tag == "new_instructions" and reading.instructions is not None:
+            return enclosed(reword(reading.instructions, self._generator(prompt)), reading.tag)
         if reading.program is None:
             return "The prompt shows no program that parses, and the offline proposer can only vary programs."
         child = vary(reading.program, reading.others, self._generator(prompt))
@@ -93,11 +113,18 @@ class OfflineLLM:
             return "No sound variation of the program was found."
         if reading.wants_edits:
             return "A random variation of the program.\n\n" + search_replace(reading.program.text, child)
+        if reading.tag:
+            return "A random variation of the program.\n\n" + enclosed(child, reading.tag)
         return f"A random variation of the program.\n\n```python\n{child.rstrip()}\n```\n"
 
     def _generator(self, prompt: Prompt) -> np.random.Generator:
         digest = hashlib.sha256(f"{self._seed}:{prompt.key(self.model)}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def enclosed(text: str, tag: str) -> str:
+    """``text`` between an opening and a closing tag."""
+    return f"<{tag}>\n{text.strip()}\n</{tag}>\n"
 
 
 def search_replace(old: str, new: str) -> str:

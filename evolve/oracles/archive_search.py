@@ -17,7 +17,7 @@ from evolve.llm.core import LLM
 from evolve.oracles.carry_over import carried_over
 from evolve.oracles.core import BestResponseTask, FoundersFailedError, Response
 from evolve.oracles.evolver import Search
-from evolve.oracles.promotion import promote
+from evolve.oracles.promotion import Promotion, promote
 from evolve.prompting import PromptSettings
 from evolve.scoring import Failed, Scored, Scorer
 from games.core import Game
@@ -92,9 +92,15 @@ class ArchiveSearch:
         carried = await self._found(task, archive)
         await setup.supervise(self._fleet, Search(task, setup.archive, setup.prompts))
         ranked = archive.best(setup.archive.proposals + len(task.incumbents) + carried)
-        promotion = await promote(task, ranked, setup.scorer)
+        promotion = await self._promote(task, ranked)
         progress = archive.progress()
-        return Response(promotion.best, progress.committed, progress.failures, promotion.rejected, carried)
+        return Response(
+            promotion.best, progress.committed, progress.failures, promotion.rejected, carried, progress.to_json()
+        )
+
+    async def _promote(self, task: BestResponseTask, ranked: Sequence[Candidate]) -> Promotion:
+        """The response among the programs of the archive, ``ranked`` by their score."""
+        return await promote(task, ranked, self._setup.scorer)
 
     async def _found(self, task: BestResponseTask, archive: Archive) -> int:
         """Founds the archive, unless an earlier start did. Returns how many founders are carried over."""

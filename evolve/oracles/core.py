@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from evolve.candidate import Candidate
@@ -28,6 +28,7 @@ class BestResponseTask:
     seed: int
     fresh_seed: int
     fresh_matches_per_opponent: int
+    previous: str = ""
     earlier: tuple[str, ...] = ()
 
 
@@ -53,13 +54,15 @@ class Response:
     """What a search came to. ``best`` is ``None`` if no program outside the pool ran (after an exhausted budget, say).
 
     ``programs`` counts the children evaluated, ``failures`` those that failed by fault, ``carried`` the founders that
-    came from earlier searches."""
+    came from earlier searches, ``search`` is what the archive counted, as
+    :meth:`evolve.archive.progress.Progress.to_json` tells it."""
 
     best: BestResponse | None
     programs: int
     failures: Mapping[str, int]
     rejected: tuple[Rejection, ...] = ()
     carried: int = 0
+    search: Mapping[str, object] = field(default_factory=dict)
 
 
 class FoundersFailedError(RuntimeError):

@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from evolve.archive.core import Archive, ArchiveSettings, Commit, Findings, Parents, Ticket
 from evolve.archive.sampling import uniforms_needed
 from evolve.archive.store import Store
-from evolve.candidate import Candidate
+from evolve.candidate import Candidate, Operator
 from evolve.llm.core import LLM, BudgetExhaustedError
 from evolve.llm.outage import stop_waiting
 from evolve.llm.recording import teach
@@ -151,23 +151,44 @@ class Evolver:
 
     async def ask(self, ticket: Ticket, parents: Parents) -> Proposal:
         """The first half of :meth:`develop`: what waits for the model."""
-        return await self._proposer.propose(
-            parents.operator,
-            parents.parents[0],
+        sample, notes = f"{self.search.task.task_id}/{ticket.index}", ""
+        if parents.recent:
+            notes = await self._proposer.summarise(parents.recent, parents.notes, f"{sample}/notes")
+        parent, rejected, directive = self._basis(parents)
+        proposal = await self._proposer.propose(
+            directive,
+            parent,
             parents.inspirations,
-            sample=f"{self.search.task.task_id}/{ticket.index}",
+            sample,
+            rejected,
+            partner=parents.parents[1] if directive == "crossover" else None,
+            variant=parents.variant,
+            notes=notes or parents.notes,
         )
+        return replace(proposal, notes=notes)
+
+    def _basis(self, parents: Parents) -> tuple[Candidate, Candidate | None, Operator]:
+        """The program to change, the failed attempt at that if there was one, and what to ask for.
+
+        Where an answer could not be read there is no program to repair, so its parent is tried again."""
+        parent = parents.parents[0]
+        if not (isinstance(parent.evaluation, Failed) and parent.evaluation.stage == "edit"):
+            return parent, None, parents.operator
+        before = self.archive.seen(parent.parents[0], parents.as_of)
+        assert before is not None  # a parent is committed before its children
+        return before, parent, "full" if isinstance(before.evaluation, Scored) else "fix"
 
     async def judge(self, ticket: Ticket, parents: Parents, proposal: Proposal) -> Offspring:
         """The second half of :meth:`develop`: what waits for the scorers."""
+        parent, _, _ = self._basis(parents)
         child = Candidate(
             proposal.program,
             proposal.fault or await self._evaluate(proposal.program, parents),
-            tuple(candidate.program.id for candidate in parents.parents),
+            (parent.program.id, *(other.program.id for other in parents.parents[1:])),
             parents.operator,
             proposal.request_key,
         )
-        return Offspring(child, Findings(improved=_improves(child, parents.parents[0])))
+        return Offspring(child, Findings(improved=_improves(child, parent), notes=proposal.notes))
 
     def commit(self, ticket: Ticket, offspring: Offspring) -> Commit:
         """Hands the child in; its event reaches the run's log in the same step."""
@@ -211,5 +232,11 @@ def commit_event(task_id: str, ticket: Ticket, child: Candidate, outcome: Commit
         "fault": evaluation.fault if isinstance(evaluation, Failed) else "",
         "mean_return": evaluation.mean_return if isinstance(evaluation, Scored) else None,
         "level": evaluation.level,
+        **_welfare(evaluation),
         "t_s": time.time(),
     }
+
+
+def _welfare(evaluation: Evaluation) -> dict[str, object]:
+    """Social welfare of each match, where the task is about a profile."""
+    return {"welfare": list(evaluation.welfare)} if isinstance(evaluation, Scored) and evaluation.welfare else {}

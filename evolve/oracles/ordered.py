@@ -14,7 +14,7 @@ from evolve.archive.store import Store
 from evolve.candidate import Candidate, Operator
 from evolve.oracles.archive_search import OracleSetup
 from evolve.oracles.evolver import Search, commit_event
-from evolve.oracles.proposer import Proposer
+from evolve.oracles.proposer import Proposal, Proposer
 from evolve.scoring import Evaluation
 
 
@@ -47,7 +47,10 @@ class OrderedSearch:
 
         Raises what the model's ``complete`` raises."""
         sample = f"{self._task.task_id}/{index}"
-        proposal = await self._proposer.propose(directive, parent, (), sample, rejected)
+        return await self.judge(await self._proposer.propose(directive, parent, (), sample, rejected), directive, parent)
+
+    async def judge(self, proposal: Proposal, directive: Operator, parent: Candidate | None = None) -> Candidate:
+        """A proposal, scored."""
         evaluation: Evaluation | None = proposal.fault
         if evaluation is None:
             known = self._archive.candidate(proposal.program.id)

@@ -14,6 +14,7 @@ from evolve.prompting import (
     OpponentsView,
     PromptSettings,
     description_prompt,
+    notes_prompt,
     proposal_prompt,
     view_opponents,
     visible_opponents,
@@ -21,14 +22,20 @@ from evolve.prompting import (
 from evolve.scoring import Failed, ScoringTask
 from games.core import Game
 
+LONGEST_NOTES = 4000
+"""Characters of notes that are kept."""
+
 
 @dataclass(frozen=True)
 class Proposal:
-    """A child not yet scored. An unreadable answer is its own ``program``, and ``fault`` says what is wrong with it."""
+    """A child not yet scored. An unreadable answer is its own ``program``, and ``fault`` says what is wrong with it.
+
+    ``notes`` are those that a model wrote on the way to it, if it did."""
 
     program: Program
     fault: Failed | None
     request_key: str
+    notes: str = ""
 
 
 class Proposer:
@@ -48,20 +55,26 @@ class Proposer:
         inspirations: Sequence[Candidate],
         sample: str,
         rejected: Candidate | None = None,
+        partner: Candidate | None = None,
+        variant: str = "",
+        notes: str = "",
     ) -> Proposal:
-        """``sample`` names the proposal within its run; ``rejected`` is an attempt before it that was not kept.
+        """``sample`` names the proposal within its run; the rest is as in :func:`evolve.prompting.proposal_prompt`.
 
         Raises what the model's ``complete`` raises."""
         prompt = proposal_prompt(
             self._game.brief,
-            await self._view(),
+            await self.view(),
             self._settings,
             directive,
             weights=self._scoring.weights,
-            seat=None if self._game.spec.swaps_seats else self._scoring.player,
+            seat=self._seat,
             parent=parent,
+            partner=partner,
             inspirations=inspirations,
             rejected=rejected,
+            variant=variant,
+            notes=notes,
             sample=sample,
         )
         completion = await self._llm.complete(prompt)
@@ -74,7 +87,21 @@ class Proposer:
         except EditFaultError as error:
             return Proposal(Program(completion.text), Failed("edit", error.fault, str(error)), key)
 
-    async def _view(self) -> OpponentsView:
+    async def summarise(self, attempts: Sequence[Candidate], notes: str, sample: str) -> str:
+        """Notes on the latest attempts in place of the ``notes`` so far; ``""`` if the model gave none.
+
+        Raises what the model's ``complete`` raises."""
+        view = await self.view()
+        prompt = notes_prompt(
+            self._game.brief, view, self._settings, attempts, notes=notes, seat=self._seat, sample=sample
+        )
+        return (await self._llm.complete(prompt)).text.strip()[:LONGEST_NOTES]
+
+    @property
+    def _seat(self) -> int | None:
+        return None if self._game.spec.swaps_seats else self._scoring.player
+
+    async def view(self) -> OpponentsView:
         """The opponents as prompts show them, described by the model once if the settings ask for it."""
         if self._opponents is None or (self._opponents.done() and self._opponents.exception() is not None):
             self._opponents = asyncio.create_task(self._describe())

@@ -71,10 +71,10 @@ def _resumed(arguments: argparse.Namespace) -> tuple[RunDirectory, Experiment]:
         make_model(experiment)
         return directory, experiment
     changed = load_experiment(str(path / "experiment.toml"), arguments.overrides)
-    for key in ("run_id", "game", "method", "seed", "archive", "psro", "oracle"):
+    for key in ("run_id", "game", "method", "seed", "archive", "psro", "pibr", "oracle"):
         before, after = getattr(experiment, key), getattr(changed, key)
         # More iterations may be added; nothing else that a run's results depend on may change under it.
-        if key == "psro":
+        if key in ("psro", "pibr"):
             after = replace(after, iterations=before.iterations)
         if before != after:
             raise UsageError(f"--resume cannot change {key}, on which the run's results depend: start a new run")

@@ -1,0 +1,86 @@
+"""Whole matches of a profile as text for a prompt: states, joint actions and rewards, step by step.
+
+The utility feedback of PIBR (section 3.4, "Textual Loss Functions"). Written from the referee's own records; a program's
+output never gets here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from evolve.transcript import transcript
+from games.core import FloatArray, Game, Observation
+from games.seeds import episode_rng
+from sandbox.lockstep import MatchRecord
+
+_STEPS = 60
+"""Shown of one match; of a longer one the first and the last of them."""
+_LONGEST_STATE = 300
+"""Characters."""
+_SOURCES = ("my_source", "opponent_source")
+
+
+def trajectories(game: Game, records: Sequence[MatchRecord], seat: int) -> str:
+    """The matches of the lowest, median and highest social welfare, each once, worst first."""
+    ranked = sorted(records, key=lambda record: (sum(record.returns), record.seed))
+    places = sorted({0, (len(ranked) - 1) // 2, len(ranked) - 1}) if ranked else []
+    shown = {_plain(ranked[place]): place for place in reversed(places)}  # equal matches are shown once
+    names = {0: "worst", len(ranked) - 1: "best"}
+    return "\n\n".join(
+        _match(game, ranked[place], seat, names.get(place, "median"), len(ranked)) for place in sorted(shown.values())
+    )
+
+
+def _plain(record: MatchRecord) -> tuple[object, ...]:
+    actions = record.actions.tobytes() if isinstance(record.actions, np.ndarray) else tuple(record.actions)
+    return (record.returns, actions)
+
+
+def _match(game: Game, record: MatchRecord, seat: int, name: str, matches: int) -> str:
+    returns = ", ".join(f"player {i} {value:+.3f}" for i, value in enumerate(record.returns))
+    head = f"The {name} of {matches} matches: " if matches > 1 else "The match: "
+    head += f"social welfare {sum(record.returns):+.3f} (returns: {returns})"
+    if isinstance(record.actions, np.ndarray):
+        return f"{head}\n{transcript(game, record, seat)}"
+    lines = list(_steps(game, record))
+    if len(lines) > _STEPS:
+        left_out = len(lines) - _STEPS
+        lines = [*lines[: _STEPS // 2], f"... {left_out} steps left out ...", *lines[-_STEPS // 2 :]]
+    return "\n".join([head, *lines])
+
+
+def _steps(game: Game, record: MatchRecord) -> Iterator[str]:
+    """The match once more from its seed."""
+    episode, log = game.new_episode(episode_rng(record.seed)), iter(record.actions)
+    before: FloatArray = episode.returns()
+    number = 0
+    while pending := episode.pending():
+        seen = _seen(pending)
+        actions = dict(next(log) for _ in pending)  # type: ignore[call-overload]
+        episode.step(actions)
+        after = episode.returns()
+        moves = ", ".join(f"player {i}: {action}" for i, action in sorted(actions.items()))
+        rewards = ", ".join(f"{value:+.3g}" for value in after - before)
+        yield f"step {number}: {seen} | actions {moves} | rewards {rewards}"
+        before, number = after, number + 1
+
+
+def _seen(pending: Mapping[int, Observation]) -> str:
+    """What the players act on. Games with histories have one state for all, which is its last entry."""
+    first = next(iter(pending.values()))
+    states = first.get("state")
+    if isinstance(states, list) and states:
+        return f"state {_text(states[-1])}"
+    return "; ".join(f"player {i} sees {_text(_without_sources(seen))}" for i, seen in pending.items())
+
+
+def _without_sources(observation: Observation) -> dict[str, object]:
+    return {key: value for key, value in observation.items() if key not in _SOURCES}
+
+
+def _text(value: object) -> str:
+    text = json.dumps(value, separators=(",", ":"), default=str)
+    return text if len(text) <= _LONGEST_STATE else f"{text[:_LONGEST_STATE]} ... (cut)"

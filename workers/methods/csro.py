@@ -1,0 +1,116 @@
+"""Method ``csro``: policy-space response oracles, and the final mixture against the reference population."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evolve.meta_solvers import MetaStrategy, meta_solver
+from evolve.psro import Psro, PsroConfig
+from evolve.scoring import ScoringTask
+from games.seeds import match_seed
+from workers.evaluation import PopulationResult, measure
+from workers.methods.core import Findings, MethodSetup
+from workers.pool import PoolScorer
+from workers.scorer import Player
+
+
+class CsroMethod:
+    """See :class:`workers.methods.core.Method`."""
+
+    def __init__(self, setup: MethodSetup) -> None:
+        experiment = setup.experiment
+        self._setup = setup
+        self._meta_strategy: MetaStrategy | None = None
+        self._psro = Psro(
+            setup.game,
+            setup.oracle,
+            PoolScorer(setup.pool),
+            meta_solver(experiment.psro.meta_solver),
+            setup.store,
+            PsroConfig(
+                iterations=experiment.psro.iterations,
+                matches=experiment.oracle.matches,
+                fresh_matches=experiment.oracle.fresh_matches,
+                payoff_matches=experiment.psro.payoff_matches,
+                seed=experiment.seed,
+                strict_payoffs=experiment.psro.strict_payoffs,
+                top_up_matches=experiment.psro.top_up_matches,
+            ),
+            scoring=ScoringTask(
+                experiment.game.name,
+                experiment.game.parameters,
+                {},
+                {},
+                matches_per_opponent=1,
+                seed=0,
+                audit_share=experiment.oracle.audit_share,
+            ),
+            observer=setup.observer,
+            llm_calls=setup.llm_calls,
+            stop_reason=setup.stop_reason,
+            offered=setup.offered,
+        )
+
+    @property
+    def iterations(self) -> int:
+        return self._setup.experiment.psro.iterations
+
+    @property
+    def complete(self) -> bool:
+        state = self._psro.state
+        return state.responses >= self.iterations * len(state.pools)
+
+    async def search(self) -> None:
+        self._meta_strategy = await self._psro.run()
+
+    async def findings(self) -> Findings:
+        assert self._meta_strategy is not None, "search() comes first"
+        state, metrics = self._psro.state, await self._evaluate(self._meta_strategy)
+        return Findings(
+            tuple(record.to_json() for record in state.iterations),
+            _final(self._meta_strategy, metrics, len(state.pools)),
+            state.pools,
+            {"iterations": list(state.solved)},
+        )
+
+    async def _evaluate(self, meta_strategy: MetaStrategy) -> tuple[PopulationResult, ...]:
+        """Metrics of each player's mixture; empty for games without a reference population."""
+        setup = self._setup
+        if not setup.game.reference_population():
+            return ()
+        metrics = []
+        for player, pool in enumerate(self._psro.state.pools):
+            weights = meta_strategy.support(player)
+            members: dict[str, Player] = {i: pool[i].program for i in weights}
+            result = await measure(
+                setup.pool,
+                setup.game,
+                members,
+                weights,
+                setup.experiment.evaluation.matches,
+                match_seed(setup.experiment.seed, "evaluation"),
+                lambda done, total: setup.telemetry.live(f"evaluating the mixture: {done}/{total} pairs"),
+                player,
+            )
+            for fault in result.faults[:1]:
+                setup.telemetry.warn(
+                    f"a policy of the mixture failed in {len(result.faults)} matches: {fault.detail}"
+                )
+            metrics.append(result)
+        return tuple(metrics)
+
+
+def _final(meta_strategy: MetaStrategy, metrics: tuple[PopulationResult, ...], populations: int) -> dict[str, Any]:
+    """Of the first player's mixture; in games with two populations the second's is under ``opponent``."""
+    players = []
+    for player in range(populations):
+        entry: dict[str, Any] = {"meta_strategy": meta_strategy.support(player)}
+        if metrics:
+            entry |= metrics[player].to_json()
+        players.append(entry)
+    return {
+        **players[0],
+        "value": meta_strategy.value,
+        "exploitability_in_pool": meta_strategy.exploitability,
+        **({"opponent": players[1]} if len(players) > 1 else {}),
+    }
