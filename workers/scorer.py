@@ -66,19 +66,14 @@ class ScoringProcess:
         """One match a seed between the programs of all seats."""
         return play_profile(self._referee, self._game, programs, seeds, self._limits)
 
-    def head_to_head(self, first: Player, second: Player, seeds: Sequence[int]) -> list[tuple[float, float] | Fault]:
-        """Returns of both players in one match per seed; in symmetric games odd matches swap the seats."""
-        swap = self._game.spec.symmetric
-        results: dict[int, tuple[float, float] | Fault] = {}
-        for seat in (0, 1) if swap else (0,):
-            mine = [k for k in range(len(seeds)) if not swap or k % 2 == seat]
-            players = (first, second) if seat == 0 else (second, first)
-            for k, outcome in zip(mine, self._matches(players, [seeds[k] for k in mine]), strict=True):
-                if isinstance(outcome, Fault):
-                    results[k] = outcome if seat == 0 else replace(outcome, player=1 - outcome.player)
-                else:
-                    results[k] = (outcome[seat], outcome[1 - seat])
-        return [results[k] for k in range(len(seeds))]
+    def play(self, players: Sequence[Player], seeds: Sequence[int]) -> list[tuple[float, ...] | Fault]:
+        """Returns of all players in one match per seed; in symmetric games of two, odd matches swap the seats."""
+        if not self._game.spec.swaps_seats:
+            return self._matches(players, seeds)
+        results: list[tuple[float, ...] | Fault] = [()] * len(seeds)
+        results[0::2] = self._matches(players, seeds[0::2])
+        results[1::2] = map(_swapped, self._matches(players[::-1], seeds[1::2]))
+        return results
 
     def exact_returns(self, player: Player) -> dict[str, float] | None:
         """Exact return against each member of the reference population, averaged over the seats.
@@ -118,6 +113,10 @@ class ScoringProcess:
 
     def _seat(self, player: Player) -> Program | PolicyFactory:
         return player if isinstance(player, Program) else reference_players(self._game)[player]
+
+
+def _swapped(outcome: tuple[float, ...] | Fault) -> tuple[float, ...] | Fault:
+    return replace(outcome, player=1 - outcome.player) if isinstance(outcome, Fault) else outcome[::-1]
 
 
 class _FaultyError(Exception):

@@ -1,5 +1,6 @@
-"""Plays two players head to head and prints the mean return of each with its standard error. A and B are program files
-or reference names such as bot:greenberg; in symmetric games they swap seats after each match."""
+"""Plays players against each other and prints the mean return of each with its standard error. There is one PLAYER for
+each seat of the game, a program file or a reference name such as bot:greenberg; in symmetric games of two they swap
+seats after each match."""
 
 from __future__ import annotations
 
@@ -25,8 +26,7 @@ _CHUNK = 32  # matches a process plays at a time
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("a", metavar="A", help="a program file or bot:NAME")
-    parser.add_argument("b", metavar="B", help="a program file or bot:NAME")
+    parser.add_argument("players", metavar="PLAYER", nargs="+", help="a program file or bot:NAME, one for each seat")
     add_game_arguments(parser)
     add_match_arguments(parser, 100, "matches (default 100)")
 
@@ -34,14 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     experiment = chosen(arguments)
     game = make_game(experiment.game.name, **experiment.game.parameters)
-    first, second = (_player(resolve(text, game)) for text in (arguments.a, arguments.b))
+    if len(arguments.players) != game.spec.num_players:
+        raise UsageError(f"{game.spec.name} has {game.spec.num_players} players, not {len(arguments.players)}: name each")
+    players = [_player(resolve(text, game)) for text in arguments.players]
     seeds = [match_seed(arguments.seed, "match", k) for k in range(arguments.matches)]
     with Telemetry() as telemetry, open_pool(experiment) as pool:
         isolation = check_isolation(experiment, telemetry)
 
-        async def play() -> list[tuple[float, float] | Fault]:
+        async def play() -> list[tuple[float, ...] | Fault]:
             chunks = [seeds[k : k + _CHUNK] for k in range(0, len(seeds), _CHUNK)]
-            calls = [pool.call(ScoringProcess.head_to_head, first, second, chunk) for chunk in chunks]
+            calls = [pool.call(ScoringProcess.play, players, chunk) for chunk in chunks]
             return [outcome for chunk in await asyncio.gather(*calls) for outcome in chunk]
 
         outcomes = asyncio.run(play())
@@ -50,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
         "sandbox_level": isolation.level,
         "matches": len(outcomes),
-        "players": [_summary(name, i, outcomes) for i, name in enumerate((arguments.a, arguments.b))],
+        "players": [_summary(name, i, outcomes) for i, name in enumerate(arguments.players)],
     }
     print(json.dumps(result, allow_nan=False) if arguments.json else _text(result))
     return 0
@@ -62,7 +64,7 @@ def _player(target: Target) -> Player:
     return next(iter(target.members.values()))
 
 
-def _summary(name: str, player: int, outcomes: list[tuple[float, float] | Fault]) -> dict[str, Any]:
+def _summary(name: str, player: int, outcomes: list[tuple[float, ...] | Fault]) -> dict[str, Any]:
     """Mean over the matches that were finished; failures are counted, never averaged in."""
     returns = np.array([outcome[player] for outcome in outcomes if not isinstance(outcome, Fault)])
     faults = [outcome for outcome in outcomes if isinstance(outcome, Fault) and outcome.player == player]
