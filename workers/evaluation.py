@@ -80,20 +80,23 @@ async def play_population(
     done: Callable[[int, int], None],
     player: int = 0,
 ) -> PopulationReturns:
-    """Plays every member ``matches`` times against every bot, in seat ``player`` or, in symmetric games, in both.
+    """Plays every member ``matches`` times against every bot, in seat ``player`` or, where seats are swapped, in both.
+
+    With more than two players the bot has every other seat.
 
     A member that fails in a match is booked the worst return there is; a bot that fails, the member's best.
     """
     bots = list(game.reference_population())
+    seats = game.spec.num_players
     result = PopulationReturns({member: {bot: [] for bot in bots} for member in members})
     low, high = game.spec.return_range
     total, finished = len(members) * len(bots), 0
 
     async def pair(member: str, policy: Player, bot: str) -> None:
         nonlocal finished
-        first, second = (policy, bot) if player == 0 else (bot, policy)
+        players = [policy if seat == player else bot for seat in range(seats)]
         seeds = matches_against(seed, bot, matches, list(members).index(member))
-        outcomes = await pool.call(ScoringProcess.head_to_head, first, second, seeds)
+        outcomes = await pool.call(ScoringProcess.play, players, seeds)
         for outcome in outcomes:
             if not isinstance(outcome, Fault):
                 result.returns[member][bot].append(outcome[player])
