@@ -291,11 +291,11 @@ faulty(
     swallows_timeouts="""
         while True:
             try:
-                while True: pass
+                while True: int()
             except BaseException:
                 pass
     """,
-    loop_in_finally="try:\n    while True: pass\nfinally:\n    while True: pass",
+    loop_in_finally="try:\n    while True: int()\nfinally:\n    while True: pass",
     loop_in_del="""
         class Sticky:
             def __del__(self):
@@ -317,7 +317,7 @@ faulty(
                 while True: pass
             def act(self, observation): return 0
     """,
-    answers_after_timeout="try:\n    while True: pass\nexcept BaseException:\n    return 0",
+    answers_after_timeout="try:\n    while True: int()\nexcept BaseException:\n    return 0",
     waits_for_clock="import time\nend = time.time() + 1000\nwhile time.time() < end: pass\nreturn 0",
     patched_alarm="""
         from sandbox.policy_host import Alarm

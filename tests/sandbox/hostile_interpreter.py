@@ -68,7 +68,7 @@ faulty(
             def __exit__(self, *a): return True
         while True:
             with Keep():
-                while True: pass
+                while True: int()
     """,
     alarm_lost_in_a_destructor="""
         class Sticky:
