@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from evolve.archive.core import Ticket
 from evolve.archive.store import Store
 from evolve.llm.core import LLM
-from evolve.oracles.evolver import Evolver, Offspring, Search
+from evolve.oracles.evolver import Evolver, Search
+from evolve.oracles.offspring import Offspring
 from evolve.scoring import Scorer
 from games.core import Game
 

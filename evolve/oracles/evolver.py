@@ -23,6 +23,7 @@ from evolve.llm.core import LLM, BudgetExhaustedError
 from evolve.llm.outage import stop_waiting
 from evolve.llm.recording import teach
 from evolve.oracles.core import BestResponseTask
+from evolve.oracles.offspring import Offspring, commit_event, improves
 from evolve.oracles.proposer import Proposal, Proposer
 from evolve.program import Program
 from evolve.prompting import PromptSettings
@@ -40,14 +41,6 @@ class Search:
     task: BestResponseTask
     archive: ArchiveSettings
     prompts: PromptSettings
-
-
-@dataclass(frozen=True)
-class Offspring:
-    """A child, and what came up while it was made."""
-
-    child: Candidate
-    findings: Findings
 
 
 class Evolver:
@@ -188,12 +181,12 @@ class Evolver:
             parents.operator,
             proposal.request_key,
         )
-        return Offspring(child, Findings(improved=_improves(child, parent), notes=proposal.notes))
+        return Offspring(child, Findings(improved=improves(child, parent), notes=proposal.notes), parents.variant)
 
     def commit(self, ticket: Ticket, offspring: Offspring) -> Commit:
         """Hands the child in; its event reaches the run's log in the same step."""
         uniforms = list(self._rng(ticket, "commit").random(2 * self.search.archive.num_islands))
-        event = partial(commit_event, self.search.task.task_id, ticket, offspring.child)
+        event = partial(commit_event, self.search.task.task_id, ticket, offspring)
         outcome = self.archive.commit(ticket, offspring.child, uniforms, offspring.findings, event)
         if outcome is not Commit.STALE_LEASE:
             is_new = outcome is not Commit.DUPLICATE
@@ -208,35 +201,3 @@ class Evolver:
 
     def _rng(self, ticket: Ticket, purpose: str) -> np.random.Generator:
         return np.random.default_rng(match_seed(self.search.task.seed, purpose, ticket.index))
-
-
-def _improves(child: Candidate, parent: Candidate) -> bool:
-    """Did it do better than its parent? A repaired program does, once it runs."""
-    if isinstance(child.evaluation, Failed):
-        return False
-    return isinstance(parent.evaluation, Failed) or child.score > parent.score
-
-
-def commit_event(task_id: str, ticket: Ticket, child: Candidate, outcome: Commit) -> dict[str, object]:
-    """The line of the event log that a commit leaves; a replay must produce the same."""
-    evaluation = child.evaluation
-    return {
-        "type": "commit",
-        "task": task_id,
-        "proposal": ticket.index,
-        "island": ticket.island.index,
-        "epoch": ticket.island.epoch,
-        "program": child.program.id,
-        "operator": child.operator,
-        "outcome": outcome.value,
-        "fault": evaluation.fault if isinstance(evaluation, Failed) else "",
-        "mean_return": evaluation.mean_return if isinstance(evaluation, Scored) else None,
-        "level": evaluation.level,
-        **_welfare(evaluation),
-        "t_s": time.time(),
-    }
-
-
-def _welfare(evaluation: Evaluation) -> dict[str, object]:
-    """Social welfare of each match, where the task is about a profile."""
-    return {"welfare": list(evaluation.welfare)} if isinstance(evaluation, Scored) and evaluation.welfare else {}

@@ -13,7 +13,8 @@ from evolve.archive.core import Ticket
 from evolve.archive.store import Store
 from evolve.candidate import Candidate, Operator
 from evolve.oracles.archive_search import OracleSetup
-from evolve.oracles.evolver import Search, commit_event
+from evolve.oracles.evolver import Search
+from evolve.oracles.offspring import Offspring, commit_event
 from evolve.oracles.proposer import Proposal, Proposer
 from evolve.scoring import Evaluation
 
@@ -63,7 +64,7 @@ class OrderedSearch:
         ticket = self._tickets.pop(index, None)
         if ticket is None:
             return
-        event = partial(commit_event, self._task.task_id, ticket, child)
+        event = partial(commit_event, self._task.task_id, ticket, Offspring(child))
         self._archive.commit(ticket, child, [0.0, 0.0], event=event)
 
 

@@ -6,13 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolve.candidate import Candidate
+from evolve.candidate import Candidate, Operator
 from evolve.llm.genetic.description import describe
 from evolve.llm.offline import OfflineLLM, read_prompt
 from evolve.mutation import apply_edits, full_rewrite, new_program
 from evolve.program import Program
 from evolve.prompting import (
-    Directive,
     PromptSettings,
     description_prompt,
     fence,
@@ -35,7 +34,7 @@ FAILED = Failed("match", "runtime_error", "ZeroDivisionError")
     ("directive", "evaluation"), [("new", None), ("full", SCORED), ("edit", SCORED), ("fix", FAILED)]
 )
 async def test_every_directive_is_answered_with_a_variation(
-    directive: Directive, evaluation: Evaluation | None
+    directive: Operator, evaluation: Evaluation | None
 ) -> None:
     settings, weights = PromptSettings(), {OPPONENT.id: 1.0}
     view = view_opponents({OPPONENT.id: OPPONENT}, weights, settings, {})

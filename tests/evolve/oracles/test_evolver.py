@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolve.archive.core import ArchiveSettings, Commit
+from evolve.archive.core import ArchiveSettings, Commit, Elite, Findings
 from evolve.archive.memory import MemoryStore
 from evolve.candidate import Candidate
 from evolve.llm.budget import Budget
 from evolve.llm.core import LLM, LLMError, Prompt
 from evolve.llm.recording import RecordedLLM
-from evolve.oracles.evolver import Evolver, Search, commit_event
+from evolve.oracles.evolver import Evolver, Search
+from evolve.oracles.offspring import Offspring, commit_event
 from evolve.prompting import PromptSettings
-from evolve.scoring import Failed
+from evolve.scoring import Failed, Scored
 from tests.evolve.oracles.toys import GAME, SEED, ScriptedLLM, ToyScorer, answer, index_of, program, task
 
 SETTINGS = ArchiveSettings(
@@ -144,7 +145,10 @@ async def test_what_a_commit_leaves_in_the_log() -> None:
     ticket = worker.archive.claim("e/0", 0.0)
     assert ticket is not None
     child = Candidate(program("crash"), Failed("match", "timeout", "line 3"), (SEED.id,), "full", "key")
-    event = commit_event("br-000", ticket, child, Commit.FAILED)
+    surer = Scored(-2.0, 0.1, {})
+    elite = Elite(Candidate(SEED, Scored(-3.0, 1.0, {})), 0)
+    findings = Findings(False, 6, 2, 0, "", elite, surer, "Hit harder.")
+    event = commit_event("br-000", ticket, Offspring(child, findings, "bold"), Commit.FAILED)
     assert {k: v for k, v in event.items() if k != "t_s"} == {
         "type": "commit",
         "task": "br-000",
@@ -153,8 +157,16 @@ async def test_what_a_commit_leaves_in_the_log() -> None:
         "epoch": 0,
         "program": child.program.id,
         "operator": "full",
+        "variant": "bold",
         "outcome": "failed",
         "fault": "timeout",
         "mean_return": None,
-            "level": None,
+        "level": None,
+        "improved": False,
+        "matches": 6,
+        "saved_by_racing": 2,
+        "saved_by_novelty": 0,
+        "rescored": SEED.id,
+        "rescored_return": -2.0,
+        "notes": "Hit harder.",
     }
