@@ -19,6 +19,7 @@ import numpy as np
 from games.briefs import common_rules
 from games.core import FloatArray, Game, GameBrief, GameSpec, Move, Observation, PolicyFactory
 from games.matrix import MatrixEpisode, MatrixGame
+from games.modal_programs import constant_program, modal_programs
 from games.simulation import MAX_DEPTH, Runner, SimulationLimits, SimulationService, TrustedRunner, instantiate
 
 _RULES = """\
@@ -45,15 +46,6 @@ and act(self, observation) may be written instead.
 
 _LEGAL_ACTIONS = """
   "legal_actions": list of int, the seat's own actions; every other one has probability 0"""
-
-_CONSTANT_BOT = '''\
-ACTIONS = {actions}
-
-
-def policy(observation):
-    """{doc}"""
-    return ACTIONS[observation["player"]]
-'''
 
 _CLIQUE_BOT = '''\
 COOPERATE = {cooperate}
@@ -171,13 +163,14 @@ class ProgramGame:
         return ProgramEpisode(self, self.matrix.new_episode(rng))
 
     def reference_programs(self) -> Mapping[str, str]:
-        """Texts of ``cooperate_bot``, ``defect_bot``, ``clique_bot`` and ``fair_bot``."""
+        """Texts of ``cooperate_bot``, ``defect_bot``, ``clique_bot``, ``fair_bot`` and the modal agents."""
         cooperate, defect = self.cooperation, self.defection
         return {
-            "cooperate_bot": _CONSTANT_BOT.format(actions=cooperate, doc="Cooperates with every program."),
-            "defect_bot": _CONSTANT_BOT.format(actions=defect, doc="Defects against every program."),
+            "cooperate_bot": constant_program(cooperate, "Cooperates with every program."),
+            "defect_bot": constant_program(defect, "Defects against every program."),
             "clique_bot": _CLIQUE_BOT.format(cooperate=cooperate, defect=defect),
             "fair_bot": _FAIR_BOT.format(cooperate=cooperate, defect=defect, epsilon=self.epsilon),
+            **modal_programs(cooperate, defect),
         }
 
     def reference_population(self) -> Mapping[str, PolicyFactory]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import games.modal_programs  # noqa: F401  loaded while there are files: programs may import it
 from sandbox import wire
 from sandbox.guards import Alarm
 
