@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from concurrent.futures import CancelledError, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
@@ -62,7 +62,6 @@ _process: ScoringProcess | None = None
 
 def _start(config: ScorerConfig, index: int) -> None:
     global _process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the driver, which ends us in its own time
     _process = ScoringProcess(config, index)
 
 
@@ -84,7 +83,14 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         with withheld():
             self.executor = ProcessPoolExecutor(1, mp_context=context, initializer=_start, initargs=self._arguments)
-            self._pid = self.executor.submit(os.getpid)
+            # The process inherits the mask: a terminal's Ctrl-C is for the driver, which ends it in its own time.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            others = multiprocessing.active_children()
+            try:
+                self.executor.submit(os.getpid)  # any work has it start
+                self._processes = [process for process in multiprocessing.active_children() if process not in others]
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def restart(self, broken: ProcessPoolExecutor) -> None:
         """Of those who saw ``broken`` break, the first starts the new process."""
@@ -95,13 +101,8 @@ class _Worker:
     def close(self) -> None:
         """Ends the process now, whatever it is doing; its sandbox ends with it."""
         self.executor.shutdown(wait=False, cancel_futures=True)
-        try:
-            pid = self._pid.result()
-        except (BrokenProcessPool, CancelledError):
-            return
-        for process in multiprocessing.active_children():
-            if process.pid == pid:
-                process.kill()
+        for process in self._processes:
+            process.kill()
 
 
 class LocalPool:
