@@ -37,7 +37,9 @@ class Observer(Protocol):
 
     def search_started(self, task: BestResponseTask, record: IterationRecord) -> None: ...
 
-    def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None: ...
+    def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None:
+        """Called before the checkpoint, so that nothing it leaves is lost; after a kill between the two, again."""
+        ...
 
 
 class Psro:
@@ -140,10 +142,10 @@ class Psro:
             carried=response.carried,
             search=response.search,
         )
-        await self._promote(response.best, player, record)
         self._observer.search_ended(task, record)
+        self._promote(response.best, player, record)
 
-    async def _promote(self, best: BestResponse | None, player: int, record: IterationRecord) -> None:
+    def _promote(self, best: BestResponse | None, player: int, record: IterationRecord) -> None:
         """Takes the winner into its pool; one checkpoint holds the new pool, its payoffs' places and the record."""
         state = self.state
         if best is not None:

@@ -20,18 +20,16 @@ from evolve.oracles.evolver import Search
 from evolve.oracles.registry import make_oracle
 from evolve.program import Program
 from evolve.psro import IterationRecord
-from evolve.scoring import Scored
 from games.core import Game
 from games.registry import make_game
-from games.seeds import match_seed
 from workers import offers
-from workers.evaluation import PopulationResult, measure
 from workers.experiment import Experiment
 from workers.limits import WallClock, exhausted
 from workers.methods.core import Findings, Method, MethodSetup
 from workers.methods.registry import make_method
 from workers.models import OutageWatch
 from workers.pool import PoolScorer, ScorerPool
+from workers.search_events import log_search
 from workers.telemetry import Snapshot, Telemetry
 
 _TICK_S = 1.0
@@ -115,6 +113,8 @@ class Controller:
 
     async def _run(self, ticker: asyncio.Task[None]) -> Outcome:
         await _unless_failed(self._method.search(), ticker)
+        if self._interrupted:
+            raise RunInterruptedError
         findings = await self._method.findings()
         early = self._cut_short or not self._method.complete
         return Outcome(findings, self._ledger.spent(), self._stop_reason() if early else None)
@@ -171,53 +171,26 @@ class Controller:
     # -- the method's observer ---------------------------------------------------------------------------------------
 
     def search_started(self, task: BestResponseTask, record: IterationRecord) -> None:
+        if self._interrupted:
+            raise RunInterruptedError
         support = ", ".join(f"{i[:8]} {w:.2f}" for i, w in record.opponents.items())
         self._telemetry.say(f"iteration {record.iteration}: best response to {support}")
         self._current = _Current(task, record.iteration, [])
 
     def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None:
         self._searches_ended += 1
-        archive = self._store.archive(task.task_id, self._archive_settings)
         self._log_islands(record.iteration)
-        order = [f"{operation[0]}{index}" for operation, index in archive.operations()]
-        self._store.log({"type": "order", "task": task.task_id, "operations": " ".join(order)})
+        log_search(self._store, self._archive_settings, task, record)
         best = record.best_response
         if best is None:
             self._telemetry.say(f"iteration {record.iteration}: no program outside the pool ran")
         else:
-            lineage = self._lineage(task, cast(str, best["id"]))
-            self._store.log({"type": "promotion", "iteration": record.iteration, **lineage[0], "lineage": lineage})
             self._telemetry.say(
                 f"iteration {record.iteration}: promoted {cast(str, best['id'])[:8]}, "
                 f"{best['mean_return']:+.1f} ± {best['stderr']:.1f} on fresh seeds, {record.programs_scored} programs, "
                 f"{record.llm_calls} LLM calls, {record.wall_s:.0f} s"
             )
         self._current = None
-        if self._interrupted:
-            raise RunInterruptedError
-
-    def _lineage(self, task: BestResponseTask, program_id: str) -> list[dict[str, Any]]:
-        """The promoted program and its first parents back to a founder, with their sources for the report's diffs."""
-        archive = self._store.archive(task.task_id, self._archive_settings)
-        lineage: list[dict[str, Any]] = []
-        known: set[str] = set()
-        candidate = archive.candidate(program_id)
-        while candidate is not None and candidate.program.id not in known:
-            known.add(candidate.program.id)
-            scored = candidate.evaluation if isinstance(candidate.evaluation, Scored) else None
-            lineage.append(
-                {
-                    "id": candidate.program.id,
-                    "parents": list(candidate.parents),
-                    "operator": candidate.operator,
-                    # A program that was repaired has a parent without a score.
-                    "score": scored.mean_return if scored else None,
-                    "stderr": scored.stderr if scored else None,
-                    "source": candidate.program.source,
-                }
-            )
-            candidate = archive.candidate(candidate.parents[0]) if candidate.parents else None
-        return lineage
 
     # -- watching ----------------------------------------------------------------------------------------------
 

@@ -136,13 +136,15 @@ def _untimed(value: Any) -> Any:
 
 
 def _compared(events: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Commits by task and proposal, then promotions: several evolvers may log in another order than they committed."""
-    compared = [
-        {key: value for key, value in event.items() if key not in _TIMING}
+    """Commits by task and proposal, then promotions: several evolvers may log in another order than they committed.
+
+    Of a search that ended twice, since more was budgeted when a killed run went on, the later promotion counts."""
+    compared = {
+        (event["type"], event["task"], event.get("proposal", 0)): {k: v for k, v in event.items() if k not in _TIMING}
         for event in events
         if event["type"] in ("commit", "promotion")
-    ]
-    return sorted(compared, key=lambda e: (e["type"], e.get("task", ""), e.get("proposal", 0), e.get("iteration", 0)))
+    }
+    return [compared[key] for key in sorted(compared)]
 
 
 def _place(event: Mapping[str, Any]) -> str:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     experiment = chosen(arguments)
     game = make_game(experiment.game.name, **experiment.game.parameters)
     if len(arguments.players) != game.spec.num_players:
-        raise UsageError(f"{game.spec.name} has {game.spec.num_players} players, not {len(arguments.players)}: name each")
+        raise UsageError(f"{game.spec.name} has {game.spec.num_players} players: name as many")
     players = [_player(resolve(text, game)) for text in arguments.players]
     seeds = [match_seed(arguments.seed, "match", k) for k in range(arguments.matches)]
     with Telemetry() as telemetry, open_pool(experiment) as pool:

@@ -123,7 +123,7 @@ def read_run(run_dir: Path) -> RunFiles:
         iterations=tuple(_iteration(as_map(entry)) for entry in as_list(summary.get("iterations"))),
         payoffs=solved,
         islands=_islands(events),
-        promotions=tuple(_promotion(e, known) for e in events if e.get("type") == "promotion"),
+        promotions=_promotions(events, known),
         notes=tuple(notes),
     )
 
@@ -283,6 +283,13 @@ def _islands(events: Sequence[Mapping[str, object]]) -> dict[int, dict[int, tupl
         point = IslandPoint(committed, as_int(event.get("epoch")) or 0, best)
         curves.setdefault(iteration, {}).setdefault(island, []).append(point)
     return {i: {k: tuple(points) for k, points in sorted(islands.items())} for i, islands in sorted(curves.items())}
+
+
+def _promotions(events: Sequence[Mapping[str, object]], known: Mapping[str, str]) -> tuple[Promotion, ...]:
+    """Of a search that ended twice (a killed run that went on), the later promotion counts."""
+    found = [event for event in events if event.get("type") == "promotion"]
+    last = {as_text(event["task"]) if "task" in event else str(k): event for k, event in enumerate(found)}
+    return tuple(_promotion(event, known) for event in last.values())
 
 
 def _promotion(event: Mapping[str, object], known: Mapping[str, str]) -> Promotion:
