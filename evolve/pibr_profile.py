@@ -26,7 +26,7 @@ from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord
 from sandbox.referee import Referee
 
-_PROBES = 3
+_PROBES = 2
 """Seeds under which a program must state one and the same distribution before its value counts as exact."""
 
 Mixtures = tuple[tuple[float, ...], ...]
@@ -104,7 +104,7 @@ def exact_returns(game: MatrixGame, mixtures: Mixtures) -> tuple[float, ...]:
 def score_in_profile(
     referee: Referee, game: Game, program: Program, task: ScoringTask, limits: Limits
 ) -> Evaluation:
-    """The program's return in seat ``task.player`` with the task's one line-up, over ``task.matches_per_opponent`` matches.
+    """The return in seat ``task.player`` with the task's one line-up, over ``task.matches_per_opponent`` matches.
 
     The first fault of the program ends its evaluation as :class:`Failed`. Where another seat fails, twice on the
     same seed, the match is forfeited and brings the least there is. Every candidate of a task meets the same seeds.

@@ -1,7 +1,7 @@
 """Whole matches of a profile as text for a prompt: states, joint actions and rewards, step by step.
 
-The utility feedback of PIBR (section 3.4, "Textual Loss Functions"). Written from the referee's own records; a program's
-output never gets here.
+The utility feedback of PIBR (section 3.4, "Textual Loss Functions"). Written from the referee's own records; what a
+program prints never gets here.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ def trajectories(game: Game, records: Sequence[MatchRecord], seat: int) -> str:
     ranked = sorted(records, key=lambda record: (sum(record.returns), record.seed))
     places = sorted({0, (len(ranked) - 1) // 2, len(ranked) - 1}) if ranked else []
     shown = {_plain(ranked[place]): place for place in reversed(places)}  # equal matches are shown once
-    names = {0: "worst", len(ranked) - 1: "best"}
-    return "\n\n".join(
-        _match(game, ranked[place], seat, names.get(place, "median"), len(ranked)) for place in sorted(shown.values())
-    )
+    names = {0: "The worst of {} matches", len(ranked) - 1: "The best of {} matches"}
+    if len({_plain(record) for record in ranked}) == 1:
+        names[0] = "All {} matches went alike" if len(ranked) > 1 else "The match"
+    heads = {place: names.get(place, "The median of {} matches").format(len(ranked)) for place in places}
+    return "\n\n".join(_match(game, ranked[place], seat, heads[place]) for place in sorted(shown.values()))
 
 
 def _plain(record: MatchRecord) -> tuple[object, ...]:
@@ -39,10 +40,9 @@ def _plain(record: MatchRecord) -> tuple[object, ...]:
     return (record.returns, actions)
 
 
-def _match(game: Game, record: MatchRecord, seat: int, name: str, matches: int) -> str:
+def _match(game: Game, record: MatchRecord, seat: int, title: str) -> str:
     returns = ", ".join(f"player {i} {value:+.3f}" for i, value in enumerate(record.returns))
-    head = f"The {name} of {matches} matches: " if matches > 1 else "The match: "
-    head += f"social welfare {sum(record.returns):+.3f} (returns: {returns})"
+    head = f"{title}: social welfare {sum(record.returns):+.3f} (returns: {returns})"
     if isinstance(record.actions, np.ndarray):
         return f"{head}\n{transcript(game, record, seat)}"
     lines = list(_steps(game, record))

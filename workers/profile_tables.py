@@ -58,7 +58,8 @@ def _figures(final: Mapping[str, Any]) -> Table:
     table.add_column("value", justify="right")
     for key, name in _FIGURES.items():
         if final.get(key) is not None:
-            table.add_row(name, _value(final[key], final.get(f"{key}_stderr")))
+            signed = "welfare" in name
+            table.add_row(name, _value(final[key], final.get(f"{key}_stderr")) if signed else f"{final[key]:.3f}")
     return table
 
 

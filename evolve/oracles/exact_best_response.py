@@ -6,42 +6,47 @@ where it is one of the best, else the best action of the lowest number is the re
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 
 from evolve.archive.core import ArchiveSettings
 from evolve.candidate import Candidate
-from evolve.oracles.archive_search import Effort, OracleSetup, one_line
-from evolve.oracles.core import BestResponse, BestResponseOracle, BestResponseTask, Response
+from evolve.oracles.archive_search import ArchiveSearch, Effort, OracleSetup, one_line
+from evolve.oracles.core import BestResponseOracle, BestResponseTask, Response
+from evolve.oracles.evolver import Search
+from evolve.oracles.promotion import Promotion, promote
 from evolve.pibr_profile import one_shot
 from evolve.pibr_starts import action_counts, pure_program
-from evolve.program import Program
-from evolve.scoring import Scored
 from games.core import Game
 
 _TIE = 1e-9
 
 
-class ExactBestResponse:
-    """See :class:`evolve.oracles.core.BestResponseOracle`."""
+class NoProposals:
+    """The fleet: every candidate is a founder."""
 
-    def __init__(self, setup: OracleSetup) -> None:
-        self._setup = setup
+    async def evolve(self, search: Search) -> bool:
+        return True
+
+    async def drain(self) -> None:
+        """There is nothing under way."""
+
+
+class ExactBestResponse(ArchiveSearch):
+    """The present policy and each pure action found the archive, and one of them is the response."""
 
     async def respond(self, task: BestResponseTask) -> Response:
         actions = action_counts(self._setup.game)[task.scoring.player]
-        programs = [task.incumbents[0], *(pure_program(action) for action in range(actions))]
-        programs = [program for program in programs if program.id not in task.taken]
-        scored = await asyncio.gather(*(self._score(task, program) for program in programs))
-        ran = [pair for pair in scored if pair is not None]
-        if not ran:
-            return Response(None, actions, {})
-        highest = max(value.mean_return for _, value in ran)
-        best, value = next(pair for pair in ran if pair[1].mean_return >= highest - _TIE)
-        return Response(BestResponse(Candidate(best, value), value), actions, {})
+        return await super().respond(
+            replace(task, incumbents=(task.incumbents[0], *(pure_program(action) for action in range(actions))))
+        )
 
-    async def _score(self, task: BestResponseTask, program: Program) -> tuple[Program, Scored] | None:
-        evaluation = await self._setup.scorer.score(program, task.scoring)
-        return (program, evaluation) if isinstance(evaluation, Scored) else None
+    async def _promote(self, task: BestResponseTask, ranked: Sequence[Candidate]) -> Promotion:
+        places = {program.id: place for place, program in reversed(list(enumerate(task.incumbents)))}
+        eligible = [candidate for candidate in ranked if candidate.program.id not in task.taken]
+        highest = max((candidate.score for candidate in eligible), default=0.0)
+        best = [candidate for candidate in eligible if candidate.score >= highest - _TIE]
+        return await promote(task, sorted(best, key=lambda c: places[c.program.id])[:1], self._setup.scorer)
 
 
 def check(game: Game) -> None:
@@ -55,4 +60,4 @@ def shape(archive: ArchiveSettings, effort: Effort) -> ArchiveSettings:
 
 
 def create(setup: OracleSetup) -> BestResponseOracle:
-    return ExactBestResponse(setup)
+    return ExactBestResponse(setup, NoProposals())

@@ -1,4 +1,4 @@
-"""Textual gradient: critique, then rewrite, step by step (PIBR, Algorithm 1, ComputeBestResponse; Yuksekgonul et al. 2024).
+"""Textual gradient: critique, then rewrite (PIBR, Algorithm 1, ComputeBestResponse; Yuksekgonul et al. 2024).
 
 The variable is the policy's code, or the instructions by which a model writes it. A step's loss is text: unit-test
 feedback if the program fails, else its utility with whole trajectories. Unlike gradient steps on numbers a rewrite may

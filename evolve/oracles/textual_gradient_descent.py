@@ -24,7 +24,7 @@ from evolve.oracles.textual_gradient_prompts import (
 )
 from evolve.program import Program
 from evolve.prompting import render
-from evolve.scoring import Failed
+from evolve.scoring import Failed, Scored
 
 
 class Descent(Protocol):
@@ -55,7 +55,7 @@ class CodeDescent:
         self._requests = Requests(self._setup, search)
         work = OrderedSearch(self._setup, search)
         self._begin(search)
-        current = founder(self._setup.store, search)
+        current = self._best = founder(self._setup.store, search)
         for index in range(search.archive.proposals):
             if self._draining:
                 return False
@@ -65,10 +65,22 @@ class CodeDescent:
                 return False
             work.commit(index, child)
             self.line.append(child)
-            if not unreadable(child):
-                current = child
+            current = self._next(current, child)
         self._end(search)
         return True
+
+    def _next(self, current: Candidate, child: Candidate) -> Candidate:
+        """The variable after a step: the rewrite, unless it could not be read.
+
+        A search for the best goes back to the best where a rewrite did worse, or failed twice in a row."""
+        if unreadable(child):
+            return current
+        if not _worse(child, self._best):
+            self._best = child
+        if self._setup.effort.returns == "last":
+            return child
+        mend = isinstance(child.evaluation, Failed) and isinstance(current.evaluation, Scored)
+        return child if mend or child is self._best else self._best
 
     def _begin(self, search: Search) -> None:
         """Before the first step of a search."""
@@ -96,13 +108,28 @@ class CodeDescent:
         return await work.judge(Proposal(program, answer.fault, answer.key), "gradient", current)
 
     def _shown(self, current: Candidate) -> dict[str, object]:
-        return {**outcome_of(current), "memory": remembered(self._memory, self._setup.effort.gradient_memory)}
+        best = self._best if _worse(current, self._best) else None
+        memory = remembered(self._memory, self._setup.effort.gradient_memory)
+        return {**outcome_of(current), "best": best, "memory": memory}
 
 
 class PromptDescent(CodeDescent):
     """The variable is the instructions for writing the code, the operator of PIBR: up to three calls a step.
 
     The instructions of a player's last search are where its next one starts."""
+
+    def _next(self, current: Candidate, child: Candidate) -> Candidate:
+        """The variable after a step: the rewrite, unless it could not be read.
+
+        A search for the best goes back to the best where a rewrite did worse, or failed twice in a row."""
+        if unreadable(child):
+            return current
+        if not _worse(child, self._best):
+            self._best = child
+        if self._setup.effort.returns == "last":
+            return child
+        mend = isinstance(child.evaluation, Failed) and isinstance(current.evaluation, Scored)
+        return child if mend or child is self._best else self._best
 
     def _begin(self, search: Search) -> None:
         known = self._setup.store.load(f"operator:{search.task.previous}") if search.task.previous else None
@@ -136,6 +163,12 @@ def founder(store: Store, search: Search) -> Candidate:
     found = store.archive(search.task.task_id, search.archive).candidate(search.task.incumbents[0].id)
     assert found is not None, "an archive is founded before its search begins"
     return found
+
+
+def _worse(candidate: Candidate, best: Candidate) -> bool:
+    if not isinstance(best.evaluation, Scored):
+        return False
+    return not isinstance(candidate.evaluation, Scored) or candidate.score < best.score
 
 
 def unreadable(candidate: Candidate) -> bool:

@@ -140,8 +140,8 @@ def outcome_in_words(candidate: Candidate) -> str:
     """One line of the memory."""
     evaluation = candidate.evaluation
     if isinstance(evaluation, Failed):
-        return f"which ended with {evaluation.fault} in stage {evaluation.stage}"
-    return f"which brought a mean return of {evaluation.mean_return:+.4g} ± {evaluation.stderr:.2g}"
+        return f"the program after it failed ({evaluation.stage}: {evaluation.fault})"
+    return f"the program after it had a mean return of {evaluation.mean_return:+.4g} ± {evaluation.stderr:.2g}"
 
 
 def remembered(memory: Sequence[Memory], number: int) -> list[Memory]:
