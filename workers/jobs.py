@@ -32,6 +32,11 @@ from workers.remote import WORKER_RESOURCE
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _STOP_TIMEOUT_S = 60.0
+_TALKATIVE = (  # each sets its own level to INFO, for uploads and closed sockets
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -103,7 +108,8 @@ class JobServer:
     def __init__(self, address: str) -> None:
         self.address = address
         self.is_local = urlsplit(address).hostname in _LOOPBACK
-        logging.getLogger("ray").setLevel(logging.WARNING)  # its uploads are nobody's news
+        for name in _TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         with self._told(), _ray_address_unset():
             self._client = JobSubmissionClient(address)
 
