@@ -22,16 +22,30 @@ _LONGEST_OBSERVATION = 400
 
 
 def transcript(game: Game, record: MatchRecord, seat: int) -> str:
-    """Both players' actions of an action-history game in two lines; else the seat's moves, one a line."""
+    """Both players' actions of an action-history game in two lines; else the seat's moves, one a line.
+
+    In games of programs, both actions and what the program simulated."""
     if isinstance(record.actions, np.ndarray):
         mine, theirs = record.actions[:, seat], record.actions[:, 1 - seat]
         return f"its actions:      {_actions(mine)}\nopponent actions: {_actions(theirs)}"
+    if record.program_sources:
+        return _match_of_programs(record, seat)
     moves = [f"{_text(seen)} -> {action}" for seen, action in _moves(game, record, seat)]
     total = f"return of the match: {record.returns[seat]:+g}"
     left_out = len(moves) - _FIRST_MOVES - _LAST_MOVES
     if left_out > 0:
         moves = [*moves[:_FIRST_MOVES], f"... {left_out} moves left out ...", *moves[-_LAST_MOVES:]]
     return "\n".join(["what it saw -> its action", *moves, total])
+
+
+def _match_of_programs(record: MatchRecord, seat: int) -> str:
+    """Without what was seen: the program's text stands above, and the opponent's where it may be shown."""
+    actions, use = dict(record.actions), record.simulations[seat]
+    return (
+        f"its action: {actions[seat]}\nopponent action: {actions[1 - seat]}\n"
+        f"simulations it set going: {use.calls} run, {use.deepest} deep, {use.failed} of them failed; "
+        f"{use.refused} more refused\nreturn of the match: {record.returns[seat]:+g}"
+    )
 
 
 def _moves(game: Game, record: MatchRecord, seat: int) -> Iterable[tuple[Observation, int]]:

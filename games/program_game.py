@@ -16,70 +16,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from games.briefs import common_rules
+from games import program_texts
 from games.core import FloatArray, Game, GameBrief, GameSpec, Move, Observation, PolicyFactory
 from games.matrix import MatrixEpisode, MatrixGame
-from games.modal_programs import constant_program, modal_programs
 from games.simulation import MAX_DEPTH, Runner, SimulationLimits, SimulationService, TrustedRunner, instantiate
-
-_RULES = """\
-{matrix}
-This is a game of programs: each player submits a program, and each program reads the source text of both before it
-chooses. What your program does may depend on what the other program says, on whether it equals your own, and on what it
-does when simulated; and the other program may look at yours in the same ways."""
-
-_POLICY_API = """\
-def policy(observation): ...   # a distribution over the own actions, as a list of {num_actions} probabilities
-
-observation is a dict:
-  "my_source", "opponent_source": str, the source texts of the two programs
-  "player": int, the seat to decide for: 0 chooses rows, 1 chooses columns
-  "state": [0] and "action": [], as in any matrix game at its start{legal}
-simulate(source, opponent_source) may be called without an import. It returns the action, an int, that the program
-source plays in the other seat against opponent_source, drawn afresh at each call. Both may be any program text, so
-simulate(observation["opponent_source"], observation["my_source"]) asks what the opponent will do. That program may
-simulate in turn: a match allows {max_calls} simulations to each player, nested ones included, and {max_depth} inside
-one another. One more is answered at once with a fixed action, {fallback}; so is a program that fails.
-The probabilities add to 1; an int stands for that action alone. A class Policy with __init__(self, player, seed)
-and act(self, observation) may be written instead.
-{common}"""
-
-_LEGAL_ACTIONS = """
-  "legal_actions": list of int, the seat's own actions; every other one has probability 0"""
-
-_CLIQUE_BOT = '''\
-COOPERATE = {cooperate}
-DEFECT = {defect}
-
-
-def policy(observation):
-    """Cooperates with programs whose text is its own, and with no other."""
-    same = observation["opponent_source"] == observation["my_source"]
-    return (COOPERATE if same else DEFECT)[observation["player"]]
-'''
-
-_FAIR_BOT = '''\
-import random
-
-COOPERATE = {cooperate}
-DEFECT = {defect}
-EPSILON = {epsilon!r}
-
-
-class Policy:
-    """Does to the opponent what the opponent, simulated, does to it; with probability EPSILON cooperates at once, so
-    that two of these come to an end."""
-
-    def __init__(self, player, seed):
-        self.player = player
-        self.rng = random.Random(seed)
-
-    def act(self, observation):
-        if self.rng.random() < EPSILON:
-            return COOPERATE[self.player]
-        reply = simulate(observation["opponent_source"], observation["my_source"])
-        return (COOPERATE if reply == COOPERATE[1 - self.player] else DEFECT)[self.player]
-'''
 
 
 class ProgramGame:
@@ -135,18 +75,11 @@ class ProgramGame:
     def brief(self) -> GameBrief:
         matrix = self.matrix.brief
         rows, columns = self.matrix.row.shape
-        first, second = self.defection
-        api = _POLICY_API.format(
-            num_actions=self.num_actions,
-            legal="" if rows == columns else _LEGAL_ACTIONS,
-            max_calls=self.simulation.max_calls,
-            max_depth=self.simulation.max_depth,
-            fallback=f"{first}" if first == second else f"{first} for rows and {second} for columns",
-            common=common_rules(),
-        )
-        programs = list(self.reference_programs().values())
-        seen = [self.observation(0, matrix.seed_program, other) for other in (matrix.seed_program, *programs)]
-        return GameBrief(_RULES.format(matrix=matrix.rules), api, matrix.seed_program, tuple(seen))
+        api = program_texts.policy_api(self.num_actions, rows == columns, self.simulation, self.defection)
+        seed_program = program_texts.seed_program(self.num_actions, rows == columns)
+        opponents = (seed_program, *self.reference_programs().values())
+        seen = tuple(self.observation(0, seed_program, opponent) for opponent in opponents)
+        return GameBrief(program_texts.rules(matrix.rules), api, seed_program, seen)
 
     def observation(self, player: int, own_source: str, opponent_source: str) -> Observation:
         """What a program sees, the same in a match and in a simulation."""
@@ -163,15 +96,8 @@ class ProgramGame:
         return ProgramEpisode(self, self.matrix.new_episode(rng))
 
     def reference_programs(self) -> Mapping[str, str]:
-        """Texts of ``cooperate_bot``, ``defect_bot``, ``clique_bot``, ``fair_bot`` and the modal agents."""
-        cooperate, defect = self.cooperation, self.defection
-        return {
-            "cooperate_bot": constant_program(cooperate, "Cooperates with every program."),
-            "defect_bot": constant_program(defect, "Defects against every program."),
-            "clique_bot": _CLIQUE_BOT.format(cooperate=cooperate, defect=defect),
-            "fair_bot": _FAIR_BOT.format(cooperate=cooperate, defect=defect, epsilon=self.epsilon),
-            **modal_programs(cooperate, defect),
-        }
+        """Their texts by name: see :mod:`games.program_texts`."""
+        return program_texts.reference_programs(self.cooperation, self.defection, self.epsilon)
 
     def reference_population(self) -> Mapping[str, PolicyFactory]:
         """The reference programs, trusted, to run in the referee's own process."""

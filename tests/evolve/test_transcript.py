@@ -13,7 +13,10 @@ from evolve.transcript import transcript
 from games.core import Game
 from games.match import record_match
 from games.registry import make_game
+from games.simulation import SimulationUse
 from sandbox.referee import MatchRecord
+
+NONE = SimulationUse()
 
 
 class FirstLegal:
@@ -66,3 +69,14 @@ def test_a_long_observation_is_cut() -> None:
     lines = transcript(game, played(game, 3), 0).splitlines()
     assert all(len(line) < 450 for line in lines)
     assert lines[-2].endswith(" ... (cut) -> 0")
+
+
+def test_a_match_of_programs_shows_actions_and_simulations_but_no_texts() -> None:
+    record = MatchRecord(1, (0.0, 5.0), 2, [(0, 0), (1, 1)], ("mine", "theirs"), (SimulationUse(3, 2, 1, 1), NONE))
+    assert transcript(make_game("program_pd"), record, 0).splitlines() == [
+        "its action: 0",
+        "opponent action: 1",
+        "simulations it set going: 3 run, 2 deep, 1 of them failed; 1 more refused",
+        "return of the match: +0",
+    ]
+    assert "its action: 1" in transcript(make_game("program_pd"), record, 1)

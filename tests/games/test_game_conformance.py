@@ -13,8 +13,10 @@ import pytest
 
 from games.core import ActionHistoryGame, Game, Move, Observation, ObservationForm, PolicyFactory, Utility
 from games.match import choose_action, record_match
+from games.program_game import ProgramGame, TrustedProgram
 from games.registry import game_names, make_game
 from games.seeds import episode_rng, match_seed
+from games.simulation import TrustedRunner
 from sandbox.limits import Limits
 
 FAMILY_MEMBERS = (
@@ -61,6 +63,9 @@ def random_policy(game: Game) -> PolicyFactory:
 
 def seed_policy(game: Game) -> PolicyFactory:
     """The game's own seed program, trusted code, executed here; a function ``policy`` plays from what it sees."""
+    if isinstance(game, ProgramGame):
+        texts = [game.brief.seed_program, *game.reference_programs().values()]
+        return TrustedProgram(game, texts[0], TrustedRunner(texts))
     namespace: dict[str, object] = {}
     exec(game.brief.seed_program, namespace)
     if "Policy" in namespace:
