@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from evolve.behaviour import PROBE_MATCHES, Probe, fingerprint, traits
 from evolve.program import Program
 from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored, ScoringTask
 from evolve.transcript import transcript
@@ -16,26 +17,26 @@ from games.seeds import MATCH_SEED_BITS, match_seed
 from sandbox.audit import audit
 from sandbox.faults import Fault
 from sandbox.limits import Limits
-from sandbox.referee import MatchRecord, Referee
+from sandbox.referee import Referee
 
 
 @dataclass(frozen=True)
 class _Duel:
-    """Matches of a program against one opponent: its return in each, and one record to show."""
+    """Matches of a program against one opponent: its return in each, in the order of their seeds, and the records of
+    those that opponents did not forfeit, the first ``PROBE_MATCHES`` of the task and one at least."""
 
     returns: Sequence[float]
     forfeits: int
-    shown: MatchRecord | None
-    shown_seat: int
+    probes: Sequence[Probe]
 
 
 def score(referee: Referee, game: Game, program: Program, task: ScoringTask, limits: Limits) -> Evaluation:
     """The program's return against the mixture of ``task``, stratified by opponent.
 
     Every line-up of opponents is met ``task.matches_per_opponent`` times, from alternating seats where they are
-    swapped. The first
-    fault of the program ends its evaluation as :class:`Failed`. An opponent that fails twice on one seed forfeits. A
-    share of programs is audited: one match per opponent is replayed alone, and one that then moves otherwise fails.
+    swapped. The first fault of the program ends its evaluation as :class:`Failed`. An opponent that fails twice on one
+    seed forfeits. A share of programs is audited: one match per opponent is replayed alone, and one that then moves
+    otherwise fails. ``behaviour`` and ``traits`` are told of tasks that start with the first match.
     Raises ``sandbox.faults.SandboxError`` if isolation cannot be had.
     """
     before = referee.isolation.level
@@ -56,21 +57,31 @@ def _evaluate(referee: Referee, game: Game, program: Program, task: ScoringTask,
     if is_audited(program, task) and (mismatch := _audit(referee, game, program, duels, limits)):
         return Failed("audit", "audit_mismatch", mismatch)
     worst = min(by_opponent, key=lambda i: by_opponent[i].mean)
-    shown = duels[worst].shown
-    text = "" if shown is None else transcript(game, shown, duels[worst].shown_seat)
-    return replace(stratified(by_opponent, task), transcript=text)
+    shown = duels[worst].probes[:1]
+    found = replace(
+        stratified(by_opponent, task),
+        transcript=transcript(game, shown[0].record, shown[0].seat) if shown else "",
+        transcript_opponent=worst if shown else "",
+        returns={key: tuple(duel.returns) for key, duel in duels.items()},
+    )
+    if task.first_match > 0:
+        return found
+    probes = {key: duel.probes for key, duel in duels.items()}
+    named = fingerprint(probes) if all(len(each) >= PROBE_MATCHES for each in probes.values()) else ""
+    return replace(found, behaviour=named, traits=traits(probes, game.spec.num_actions))
 
 
 def is_audited(program: Program, task: ScoringTask) -> bool:
     """Drawn by the program's id, so that whoever scores it decides alike."""
-    return match_seed(task.seed, "audit", program.id) < int(task.audit_share * 2**MATCH_SEED_BITS)
+    drawn = match_seed(task.seed, "audit", program.id) < int(task.audit_share * 2**MATCH_SEED_BITS)
+    return drawn and task.first_match == 0
 
 
 def _audit(referee: Referee, game: Game, program: Program, duels: Mapping[str, _Duel], limits: Limits) -> str:
     """What the replay audit found; empty if every move was repeated."""
     for duel in duels.values():
-        if duel.shown is not None:
-            result = audit(referee, game, program.source, duel.shown, duel.shown_seat, limits=limits)
+        for shown in duel.probes[:1]:
+            result = audit(referee, game, program.source, shown.record, shown.seat, limits=limits)
             if not result.ok:
                 return f"a match replayed alone went otherwise: {result.detail}"
     return ""
@@ -93,16 +104,19 @@ def _play(
     limits: Limits,
 ) -> _Duel | Fault:
     """``key`` names the programs in the ``others`` seats."""
-    seeds = [match_seed(task.seed, key, k) for k in range(task.matches_per_opponent)]
+    numbers = range(task.first_match, task.first_match + task.matches_per_opponent)
     seats = (0, 1) if game.spec.swaps_seats else (task.player,)
-    returns: list[float] = []
+    returns: dict[int, float] = {}
+    probes: dict[int, Probe] = {}
     forfeits = 0
-    shown: tuple[MatchRecord | None, int] = (None, 0)
     for seat in seats:
         players = (*others[:seat], program, *others[seat:])
-        own = seeds[seat :: len(seats)] if len(seats) > 1 else seeds
+        mine = [k for k in numbers if len(seats) == 1 or k % 2 == seat]
+        if not mine:
+            continue
+        own = [match_seed(task.seed, key, k) for k in mine]
         outcomes = referee.play(game, players, seeds=own, limits=limits, strict=task.strict)
-        for seed, played in zip(own, outcomes, strict=True):
+        for k, seed, played in zip(mine, own, outcomes, strict=True):
             result = played
             if isinstance(result, Fault) and result.player != seat:
                 (result,) = referee.play(game, players, seeds=[seed], limits=limits, strict=task.strict)
@@ -110,12 +124,12 @@ def _play(
                 if result.player == seat:
                     return result
                 forfeits += 1
-                returns.append(_return_after_forfeit(game))
+                returns[k] = _return_after_forfeit(game)
                 continue
-            returns.append(result.returns[seat])
-            if shown[0] is None:
-                shown = (result, seat)
-    return _Duel(returns, forfeits, *shown)
+            returns[k] = result.returns[seat]
+            if k < task.first_match + PROBE_MATCHES or not probes:
+                probes[k] = Probe(result, seat)
+    return _Duel([returns[k] for k in numbers], forfeits, [probes[k] for k in sorted(probes)][:PROBE_MATCHES])
 
 
 def _return_after_forfeit(game: Game) -> float:

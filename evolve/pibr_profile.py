@@ -112,7 +112,8 @@ def score_in_profile(
     level = referee.isolation.level
     ((key, others),) = task.lineups().items()
     programs = [*others[: task.player], program, *others[task.player :]]
-    seeds = [match_seed(task.seed, "profile", k) for k in range(task.matches_per_opponent)]
+    numbers = range(task.first_match, task.first_match + task.matches_per_opponent)
+    seeds = [match_seed(task.seed, "profile", k) for k in numbers]
     records: list[MatchRecord] = []
     for seed, played in zip(
         seeds, referee.play(game, programs, seeds=seeds, limits=limits, strict=task.strict), strict=True

@@ -149,6 +149,7 @@ class Controller:
             archive=self._archive_settings,
             prompts=self._experiment.prompts(),
             carry_over=self._experiment.oracle.carry_over,
+            cascade=self._experiment.cascade(),
             effort=self._experiment.effort(),
         )
 

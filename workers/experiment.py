@@ -14,6 +14,7 @@ from evolve.llm.budget import Budget
 from evolve.llm.pacing import Pacer
 from evolve.llm.providers import ProviderSettings, WeightedModel
 from evolve.oracles.archive_search import Effort
+from evolve.oracles.cascade import CascadeSettings
 from evolve.oracles.registry import archive_shape
 from evolve.pibr_starts import Initial
 from evolve.pibr_state import Order
@@ -72,7 +73,8 @@ class OracleSettings:
     ``edit_share``, ``crossover_share`` and ``fix_share`` of alpha_evolve's proposals are edits, crossovers of two
     parents and repairs of failed programs; the rest are full rewrites. ``prompt_variants`` puts the task in several
     ways, those likelier whose children do better than their parents. ``feedback`` as in
-    :class:`evolve.prompting.PromptSettings`.
+    :class:`evolve.prompting.PromptSettings`. ``racing`` (with ``racing_confidence``) and ``novelty`` end alpha_evolve's
+    evaluations early: see :class:`evolve.oracles.cascade.CascadeSettings`.
     """
 
     kind: str = "alpha_evolve"
@@ -97,6 +99,9 @@ class OracleSettings:
     fix_share: float = 0.1
     prompt_variants: bool = True
     feedback: bool = True
+    racing: bool = True
+    racing_confidence: float = CascadeSettings.confidence
+    novelty: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,7 @@ class ArchiveKeys:
     reset_interval: int = ArchiveSettings.reset_interval
     stagnation_limit: int = 25
     stagnation_action: Literal["explore", "reseed"] = ArchiveSettings.stagnation_action
+    rescore_interval: int = 10
     notes_interval: int = ArchiveSettings.notes_interval
     lease_s: float = ArchiveSettings.lease_s
 
@@ -202,6 +208,9 @@ class Experiment:
             max_output_tokens=self.llm.max_output_tokens,
             limits=self.sandbox,
         )
+
+    def cascade(self) -> CascadeSettings:
+        return CascadeSettings(self.oracle.racing, self.oracle.novelty, self.oracle.racing_confidence)
 
     def archive_settings(self, return_range: tuple[float, float]) -> ArchiveSettings:
         """Of the run's archives, as its oracle shapes them."""

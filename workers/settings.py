@@ -207,6 +207,9 @@ def _check_minimums(experiment: Experiment) -> None:
     for key in _SHARES:
         if _value(experiment, key) > 1:
             raise SettingsError(f"{key}={_value(experiment, key)}: must lie between 0 and 1")
+    if not 0.5 <= experiment.oracle.racing_confidence < 1:
+        confidence = experiment.oracle.racing_confidence
+        raise SettingsError(f"oracle.racing_confidence={confidence}: must be at least 0.5 and below 1")
     if sum(_value(experiment, key) for key in _OPERATOR_SHARES) > 1 + 1e-9:
         raise SettingsError(f"{' + '.join(_OPERATOR_SHARES)}: they are shares of one whole, and must not exceed 1")
     for key in _POSITIVE:

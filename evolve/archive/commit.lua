@@ -59,7 +59,9 @@ local function revise_elite(elite)
   local score = elite.record ~= '' and elite.score or nil
   if score then
     redis.call('ZADD', RANKING, exact(-score), held)
-    redis.call('HSET', INDEX, 'revision:' .. elite.id, elite.revision + 1)
+    local moments = redis.call('HGET', INDEX, 'revised:' .. elite.id) or ''
+    redis.call('HSET', INDEX, 'revision:' .. elite.id, elite.revision + 1,
+      'revised:' .. elite.id, moments .. ' ' .. state_number('committed'))
     redis.call('HSET', PROGRAMS, elite.id .. '@' .. (elite.revision + 1), elite.record)
   else
     redis.call('ZREM', RANKING, held)

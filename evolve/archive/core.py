@@ -214,7 +214,8 @@ class Archive(Protocol):
         ...
 
     def seen(self, name: str, as_of: int) -> Candidate | None:
-        """The program of this id or behaviour, as first evaluated, if it was among the first ``as_of`` commits."""
+        """The program of this id or behaviour, with its evaluation after the first ``as_of`` commits, if it was among
+        these."""
         ...
 
     def commit(

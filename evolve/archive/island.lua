@@ -6,7 +6,8 @@
 --         2 programs (hash: id or "id@revision" -> record)   3 ranking of all scored programs (zset: member -> -score)
 --         4 leases (zset: proposal -> end)        5 proposals (hash: "<i>:attempt|epoch|drawn|outcome|nonce")
 --         6 operations (list)                     7 claims (hash: nonce -> proposal)
---         8 index (hash: "seen:<id or behaviour>" -> "<commits before>:<id>", "member:<id>", "revision:<id>")
+--         8 index (hash: "seen:<id or behaviour>" -> "<commits before>:<id>", "member:<id>", "revision:<id>",
+--           "revised:<id>" -> commits before each revision)
 --         9 champions (hash: opponent -> "<mean> <id>")      10 notes (hash: "<island>:<number>" -> text)
 --         11 the run's events (list)
 --         12+5i ... 16+5i: of island i, its ranking (zset as 3), its clusters (zset: signature -> -best score), their

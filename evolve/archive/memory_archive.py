@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from evolve.archive.core import NO_FINDINGS, ArchiveSettings, Commit, EventOf, Findings, Parents, Ticket
 from evolve.archive.island import Entry, Island, entry, founding
 from evolve.archive.progress import Effort, IslandStatus, Progress, Yield
-from evolve.archive.sampling import Board, Draw, check_uniforms, draw, resolve, uniforms_needed
+from evolve.archive.sampling import Board, Draw, check_uniforms, draw, reference, resolve, uniforms_needed
 from evolve.archive.store import Record
 from evolve.archive.upkeep import migrate, reseed, reset_weaker_half
 from evolve.candidate import Candidate, IslandRef
@@ -42,6 +42,7 @@ class MemoryArchive:
         self._lock = threading.Lock()
         self._programs: dict[str, Candidate] = {}
         self._revisions: Counter[str] = Counter()
+        self._revised: dict[str, list[int]] = {}
         self._arrivals: dict[str, tuple[int, str]] = {}
         self._champions: dict[str, tuple[float, str]] = {}
         self._notes: list[list[str]] = [[""] for _ in range(settings.num_islands)]
@@ -130,8 +131,11 @@ class MemoryArchive:
 
     def seen(self, name: str, as_of: int) -> Candidate | None:
         with self._lock:
-            arrival = self._arrivals.get(name)
-            return self._programs[arrival[1]] if arrival is not None and arrival[0] < as_of else None
+            before, program_id = self._arrivals.get(name, (as_of, ""))
+            if before >= as_of:
+                return None
+            revision = sum(moment < as_of for moment in self._revised.get(program_id, ()))
+            return self._programs[reference(program_id, revision)]
 
     def commit(
         self,
@@ -221,8 +225,9 @@ class MemoryArchive:
         if isinstance(revised, Scored):
             insort(self._ranking, replace(old, negative_score=-revised.mean_return))
             self._revisions[program_id] += 1
+            self._revised.setdefault(program_id, []).append(self._outcomes.total())
             newer = replace(candidate, evaluation=revised)
-            self._programs[f"{program_id}@{self._revisions[program_id]}"] = newer
+            self._programs[reference(program_id, self._revisions[program_id])] = newer
         dethroned = False
         for island in self._islands:
             if (held := island.find(program_id)) is not None:
@@ -257,8 +262,7 @@ class MemoryArchive:
             return self._latest(program_id) if program_id in self._programs else None
 
     def _latest(self, program_id: str) -> Candidate:
-        revision = self._revisions[program_id]
-        return self._programs[f"{program_id}@{revision}" if revision else program_id]
+        return self._programs[reference(program_id, self._revisions[program_id])]
 
     def progress(self) -> Progress:
         with self._lock:

@@ -27,7 +27,7 @@ from evolve.archive.core import (
 )
 from evolve.archive.island import Entry, entry, founding
 from evolve.archive.progress import Effort, IslandStatus, Progress, Yield
-from evolve.archive.sampling import Draw, check_uniforms, resolve, uniforms_needed
+from evolve.archive.sampling import Draw, check_uniforms, reference, resolve, uniforms_needed
 from evolve.candidate import Candidate, IslandRef, Operator
 from evolve.program import Program
 from evolve.scoring import Evaluation, Failed, Scored
@@ -116,7 +116,11 @@ class RedisArchive:
         if arrival is None:
             return None
         before, _, program_id = arrival.decode().partition(":")
-        return self._candidates([program_id])[0] if int(before) < as_of else None
+        if int(before) >= as_of:
+            return None
+        moments = self._commands.call("HGET", self._key["index"], f"revised:{program_id}") or b""
+        revision = sum(int(moment) < as_of for moment in moments.split())
+        return self._candidates([reference(program_id, revision)])[0]
 
     def commit(
         self,
@@ -163,7 +167,7 @@ class RedisArchive:
         if not ids:
             return []
         revisions = self._commands.call("HMGET", self._key["index"], *(f"revision:{i}" for i in ids))
-        return self._candidates([f"{i}@{int(r)}" if r else i for i, r in zip(ids, revisions, strict=True)])
+        return self._candidates([reference(i, int(r or 0)) for i, r in zip(ids, revisions, strict=True)])
 
     def progress(self) -> Progress:
         rankings = self._keys[len(_SHARED) + 1 :: len(_EACH)]

@@ -47,6 +47,11 @@ class Draw:
         return self.parents + self.inspirations + self.recent + elite
 
 
+def reference(program_id: str, revision: int) -> str:
+    """Names a program with its evaluation after so many re-scorings. What it names never changes."""
+    return f"{program_id}@{revision}" if revision else program_id
+
+
 def uniforms_needed(settings: ArchiveSettings) -> int:
     """Uniforms that a draw takes: each program takes two, one for its cluster and one for its place in it."""
     return DECISIONS + 2 * (2 + settings.num_inspirations)
@@ -192,8 +197,7 @@ class Board:
     revisions: Mapping[str, int]
 
     def reference(self, program_id: str) -> str:
-        revision = self.revisions.get(program_id, 0)
-        return f"{program_id}@{revision}" if revision else program_id
+        return reference(program_id, self.revisions.get(program_id, 0))
 
 
 def draw(island: Island, settings: ArchiveSettings, turn: int, uniforms: Sequence[float], board: Board) -> Draw:

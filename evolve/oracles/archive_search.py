@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, cast
 
 from evolve.archive.core import Archive, ArchiveSettings
@@ -15,6 +15,7 @@ from evolve.archive.store import Store
 from evolve.candidate import Candidate
 from evolve.llm.core import LLM
 from evolve.oracles.carry_over import carried_over
+from evolve.oracles.cascade import CascadeSettings
 from evolve.oracles.core import BestResponseTask, FoundersFailedError, Response
 from evolve.oracles.evolver import Search
 from evolve.oracles.promotion import Promotion, promote
@@ -75,6 +76,7 @@ class OracleSetup:
     archive: ArchiveSettings
     prompts: PromptSettings
     carry_over: int = 0
+    cascade: CascadeSettings = field(default_factory=CascadeSettings)
     effort: Effort = Effort()
 
 
@@ -90,7 +92,7 @@ class ArchiveSearch:
         setup = self._setup
         archive = setup.store.archive(task.task_id, setup.archive)
         carried = await self._found(task, archive)
-        await setup.supervise(self._fleet, Search(task, setup.archive, setup.prompts))
+        await setup.supervise(self._fleet, Search(task, setup.archive, setup.prompts, setup.cascade))
         ranked = archive.best(setup.archive.proposals + len(task.incumbents) + carried)
         promotion = await self._promote(task, ranked)
         progress = archive.progress()

@@ -10,22 +10,22 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from evolve.archive.core import Archive, ArchiveSettings, Commit, Findings, Parents, Ticket
+from evolve.archive.core import Archive, ArchiveSettings, Commit, Elite, Findings, Parents, Ticket
 from evolve.archive.sampling import uniforms_needed
 from evolve.archive.store import Store
 from evolve.candidate import Candidate, Operator
 from evolve.llm.core import LLM, BudgetExhaustedError
 from evolve.llm.outage import stop_waiting
 from evolve.llm.recording import teach
+from evolve.oracles.cascade import Assessment, CascadeSettings, assess, rescored
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.offspring import Offspring, commit_event, improves
 from evolve.oracles.proposer import Proposal, Proposer
-from evolve.program import Program
 from evolve.prompting import PromptSettings
 from evolve.scoring import Evaluation, Failed, Scored, Scorer
 from games.core import Game
@@ -41,6 +41,7 @@ class Search:
     task: BestResponseTask
     archive: ArchiveSettings
     prompts: PromptSettings
+    cascade: CascadeSettings = field(default_factory=CascadeSettings)
 
 
 class Evolver:
@@ -174,14 +175,27 @@ class Evolver:
     async def judge(self, ticket: Ticket, parents: Parents, proposal: Proposal) -> Offspring:
         """The second half of :meth:`develop`: what waits for the scorers."""
         parent, _, _ = self._basis(parents)
+        assessment, revised = await asyncio.gather(
+            self._assess(proposal, parents, parent.evaluation), self._rescore(parents.elite)
+        )
         child = Candidate(
             proposal.program,
-            proposal.fault or await self._evaluate(proposal.program, parents),
+            assessment.evaluation,
             (parent.program.id, *(other.program.id for other in parents.parents[1:])),
             parents.operator,
             proposal.request_key,
         )
-        return Offspring(child, Findings(improved=improves(child, parent), notes=proposal.notes), parents.variant)
+        findings = Findings(
+            improved=improves(child, parent),
+            played=assessment.played,
+            saved_by_racing=assessment.saved_by_racing,
+            saved_by_novelty=assessment.saved_by_novelty,
+            behaviour=assessment.behaviour,
+            elite=parents.elite,
+            revised=revised,
+            notes=proposal.notes,
+        )
+        return Offspring(child, findings, parents.variant)
 
     def commit(self, ticket: Ticket, offspring: Offspring) -> Commit:
         """Hands the child in; its event reaches the run's log in the same step."""
@@ -193,11 +207,18 @@ class Evolver:
             teach(self._llm, offspring.child.request_key, float(is_new and offspring.findings.improved))
         return outcome
 
-    async def _evaluate(self, child: Program, parents: Parents) -> Evaluation:
-        known = self.archive.seen(child.id, parents.as_of)
+    async def _assess(self, proposal: Proposal, parents: Parents, rival: Evaluation) -> Assessment:
+        if proposal.fault is not None:
+            return Assessment(proposal.fault, 0)
+        task, seen = self.search.task.scoring, partial(self.archive.seen, as_of=parents.as_of)
+        known = seen(proposal.program.id)
         if known is not None:
-            return known.evaluation
-        return await self._scorer.score(child, self.search.task.scoring)
+            saved = task.matches_per_opponent * len(task.weights)
+            return Assessment(known.evaluation, 0, saved_by_novelty=saved)
+        return await assess(proposal.program, task, self._scorer, self.search.cascade, rival, seen)
+
+    async def _rescore(self, elite: Elite | None) -> Evaluation | None:
+        return None if elite is None else await rescored(elite, self.search.task.scoring, self._scorer)
 
     def _rng(self, ticket: Ticket, purpose: str) -> np.random.Generator:
         return np.random.default_rng(match_seed(self.search.task.seed, purpose, ticket.index))
