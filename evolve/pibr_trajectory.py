@@ -6,6 +6,7 @@ program prints never gets here.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -17,7 +18,7 @@ from games.seeds import episode_rng
 from sandbox.lockstep import MatchRecord
 
 _STEPS = 60
-"""Shown of one match; of a longer one the first and the last of them."""
+"""Lines shown of one match; of a longer one the first and the last of them."""
 _LONGEST_STATE = 300
 """Characters."""
 _SOURCES = ("my_source", "opponent_source")
@@ -45,18 +46,30 @@ def _match(game: Game, record: MatchRecord, seat: int, title: str) -> str:
     head = f"{title}: social welfare {sum(record.returns):+.3f} (returns: {returns})"
     if isinstance(record.actions, np.ndarray):
         return f"{head}\n{transcript(game, record, seat)}"
-    lines = list(_steps(game, record))
+    lines = [_numbered(range(*span), seen) for span, seen in _runs(_steps(game, record))]
     if len(lines) > _STEPS:
         left_out = len(lines) - _STEPS
-        lines = [*lines[: _STEPS // 2], f"... {left_out} steps left out ...", *lines[-_STEPS // 2 :]]
+        lines = [*lines[: _STEPS // 2], f"... {left_out} lines left out ...", *lines[-_STEPS // 2 :]]
     return "\n".join([head, *lines])
+
+
+def _runs(steps: Iterator[str]) -> Iterator[tuple[tuple[int, int], str]]:
+    """Equal steps in a row, once: ``(first, behind the last)`` and what happened. Matches that are stuck are long."""
+    start = 0
+    for seen, group in itertools.groupby(steps):
+        end = start + sum(1 for _ in group)
+        yield (start, end), seen
+        start = end
+
+
+def _numbered(steps: range, seen: str) -> str:
+    return f"step {steps[0]}: {seen}" if len(steps) == 1 else f"steps {steps[0]} to {steps[-1]}, all alike: {seen}"
 
 
 def _steps(game: Game, record: MatchRecord) -> Iterator[str]:
     """The match once more from its seed."""
     episode, log = game.new_episode(episode_rng(record.seed)), iter(record.actions)
     before: FloatArray = episode.returns()
-    number = 0
     while pending := episode.pending():
         seen = _seen(pending)
         actions = dict(next(log) for _ in pending)  # type: ignore[call-overload]
@@ -64,8 +77,8 @@ def _steps(game: Game, record: MatchRecord) -> Iterator[str]:
         after = episode.returns()
         moves = ", ".join(f"player {i}: {action}" for i, action in sorted(actions.items()))
         rewards = ", ".join(f"{value:+.3g}" for value in after - before)
-        yield f"step {number}: {seen} | actions {moves} | rewards {rewards}"
-        before, number = after, number + 1
+        yield f"{seen} | actions {moves} | rewards {rewards}"
+        before = after
 
 
 def _seen(pending: Mapping[int, Observation]) -> str:
