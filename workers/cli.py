@@ -22,6 +22,7 @@ COMMANDS = {
     "submit": "a run, or one best response to a run, as a job on a Ray cluster",
     "jobs": "the jobs of a Ray cluster",
     "watch": "a run as it goes on, wherever it runs",
+    "board": "the live board of the runs known here",
     "logs": "what a job wrote",
     "stop": "stop a job; submitting it again goes on",
     "doctor": "what works here, and what to do about what does not",

@@ -35,6 +35,7 @@ WORKER_RESOURCE = "csro_worker"
 that may fail carries none of them."""
 
 _SHARE = 0.001  # of the resource, per process: it says where, not how many
+_INIT_ERRORS = (RaySystemError, OSError, TimeoutError, RuntimeError, ValueError)
 _WAIT_S = 10.0
 _GATHER_S = 20.0
 _DEPTH = 2  # pieces of work under way per scorer: one played, one waiting, so that none idles between two
@@ -58,30 +59,37 @@ def connect(num_cpus: int, dashboard: bool = False) -> Secrets:
     Raises :class:`workers.errors.RunFailedError` with one line if Ray does not start or the cluster does not answer.
     """
     with withheld() as secrets:
-        common: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "csro"}
-        joining = cluster_runs()
-        try:
-            if joining:
-                ray.init(address="auto", **common)
-                return secrets
-            for name, value in _LOCAL_DEFAULTS.items():
-                os.environ.setdefault(name, value)
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                include_dashboard=dashboard,
-                object_store_memory=100_000_000,
-                **common,
+        if cluster_runs():
+            where = os.environ.get("RAY_ADDRESS", "this machine")
+            _init(
+                f"the Ray cluster at {where} does not take us ({{}}); check RAY_ADDRESS, or unset it for a Ray of this "
+                "run's own",
+                address="auto",
             )
-        except (RaySystemError, OSError, TimeoutError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            if joining:
-                raise RunFailedError(
-                    f"the Ray cluster at {os.environ.get('RAY_ADDRESS', 'this machine')} does not take us ({reason}); "
-                    "check RAY_ADDRESS, or unset it for a Ray of this run's own"
-                ) from error
-            raise RunFailedError(f"Ray did not start ({reason}); try --set execution=local") from error
+            return secrets
+        for name, value in _LOCAL_DEFAULTS.items():
+            os.environ.setdefault(name, value)
+        _init(
+            "Ray did not start ({}); is the machine overloaded? try again, or --set execution=local",
+            address="local",
+            num_cpus=num_cpus,
+            include_dashboard=dashboard,
+            object_store_memory=100_000_000,
+        )
         return secrets
+
+
+def _init(told: str, **options: Any) -> None:
+    """``ray.init``; ``told`` is the line for its failures, with their reason in place of the braces."""
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR", namespace="csro", **options)
+    except Exception as error:
+        # Beside errors of its own Ray raises plain ``Exception``, when its processes do not come up in time.
+        if not isinstance(error, _INIT_ERRORS) and type(error) is not Exception:
+            raise
+        ray.shutdown()
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise RunFailedError(told.format(reason)) from error
 
 
 def cluster_runs() -> bool:
