@@ -119,6 +119,8 @@ class Pibr:
             llm_calls=self._llm_calls() - calls,
             wall_s=round(time.monotonic() - started, 3),
             rejected=tuple({"id": r.program_id, "fault": r.fault, "detail": r.detail} for r in response.rejected),
+            carried=response.carried,
+            search=response.search,
         )
         state = self._with_answer(turn, response, record)
         if turn.ends_loop:

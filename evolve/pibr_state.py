@@ -8,14 +8,17 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from evolve.archive.store import Record
-from evolve.pibr_profile import Mixtures, ProfileMatches, exact_returns, one_shot
+from evolve.pibr_profile import Mixtures, ProfileMatch, ProfileMatches, exact_returns, one_shot
 from evolve.pibr_starts import Initial
 from evolve.policy_pool import PolicyPool
 from evolve.psro import IterationRecord
 from games.core import FloatArray, Game
 from sandbox.faults import Fault
+
+_BLOCKS = 20
 
 Order = Literal["alternating", "simultaneous", "asynchronous"]
 """Who responds in an outer loop: the players in turn (Algorithm 1), all of them to the same profile, or one drawn at
@@ -96,10 +99,25 @@ def welfare_of(game: Game, played: ProfileMatches) -> Welfare:
     return Welfare(float(totals.mean()), stderr, len(finished), False, means, {}, _details(game, returns, finished))
 
 
-def _details(game: Game, returns: FloatArray, finished: Sequence[Any]) -> dict[str, float | None]:
+def _details(game: Game, returns: FloatArray, finished: Sequence[ProfileMatch]) -> dict[str, float | None]:
+    """Figures of the game with their standard errors, by a jackknife over blocks of matches, for some are ratios."""
     if not isinstance(game, _Summarised):
         return {}
-    summary = asdict(game.summary(returns, [match.num_moves for match in finished]))
+    moves = np.array([match.num_moves for match in finished])
+    whole = _figures(game, returns, moves)
+    blocks = [np.arange(len(moves)) % _BLOCKS == b for b in range(min(_BLOCKS, len(moves)))]
+    without = [_figures(game, returns[~block], moves[~block]) for block in blocks] if len(blocks) > 1 else []
+    details: dict[str, float | None] = {}
+    for key, value in whole.items():
+        details[key] = value
+        left_out = np.array([part[key] for part in without], dtype=float)
+        if value is not None and len(left_out):
+            details[f"{key}_stderr"] = float(np.sqrt((len(left_out) - 1) * left_out.var()))
+    return details
+
+
+def _figures(game: _Summarised, returns: FloatArray, moves: NDArray[np.int64]) -> dict[str, float | None]:
+    summary = asdict(game.summary(returns, moves.tolist()))
     return {key: value for key, value in summary.items() if key not in ("matches", "social_welfare")}
 
 

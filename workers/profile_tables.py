@@ -58,8 +58,8 @@ def _figures(final: Mapping[str, Any]) -> Table:
     table.add_column("value", justify="right")
     for key, name in _FIGURES.items():
         if final.get(key) is not None:
-            signed = "welfare" in name
-            table.add_row(name, _value(final[key], final.get(f"{key}_stderr")) if signed else f"{final[key]:.3f}")
+            value = _value(final[key], final.get(f"{key}_stderr"))
+            table.add_row(name, value if "welfare" in name else value.lstrip("+"))
     return table
 
 

@@ -8,7 +8,7 @@ from evolve.meta_solvers import MetaStrategy, meta_solver
 from evolve.psro import Psro, PsroConfig
 from evolve.scoring import ScoringTask
 from games.seeds import match_seed
-from workers.evaluation import PopulationResult, measure
+from workers.evaluation import PopulationResult, measure, nash_conv
 from workers.methods.core import Findings, MethodSetup
 from workers.pool import PoolScorer
 from workers.scorer import Player
@@ -66,9 +66,15 @@ class CsroMethod:
     async def findings(self) -> Findings:
         assert self._meta_strategy is not None, "search() comes first"
         state, metrics = self._psro.state, await self._evaluate(self._meta_strategy)
+        conv = await self._nash_conv(self._meta_strategy)
         return Findings(
             tuple(record.to_json() for record in state.iterations),
-            _final(self._meta_strategy, metrics, len(state.pools)),
+            {
+                **_final(self._meta_strategy, metrics, len(state.pools)),
+                **({} if conv is None else {"nash_conv": conv}),
+                "payoff_matches": self._psro.payoff_matches,
+                "top_up_matches": self._psro.top_up_matches,
+            },
             state.pools,
             {"iterations": list(state.solved)},
         )
@@ -100,8 +106,20 @@ class CsroMethod:
         return tuple(metrics)
 
 
+    async def _nash_conv(self, meta_strategy: MetaStrategy) -> float | None:
+        """Of the mixtures in the whole game, where it is small; ``exploitability_in_pool`` knows the pool only."""
+        pools, players = self._psro.state.pools, self._setup.game.spec.num_players
+        profile = []
+        for seat in range(players):
+            pool, weights = pools[seat if len(pools) > 1 else 0], meta_strategy.support(seat)
+            members: dict[str, Player] = {i: pool[i].program for i in weights}
+            profile.append((members, weights))
+        return await nash_conv(self._setup.pool, self._setup.game, profile)
+
+
 def _final(meta_strategy: MetaStrategy, metrics: tuple[PopulationResult, ...], populations: int) -> dict[str, Any]:
-    """Of the first player's mixture; in games with two populations the second's is under ``opponent``."""
+    """Of the first player's mixture; where there are more populations, the second's is under ``opponent``, and all of
+    them are under ``players`` if there are more than two."""
     players = []
     for player in range(populations):
         entry: dict[str, Any] = {"meta_strategy": meta_strategy.support(player)}
@@ -113,4 +131,5 @@ def _final(meta_strategy: MetaStrategy, metrics: tuple[PopulationResult, ...], p
         "value": meta_strategy.value,
         "exploitability_in_pool": meta_strategy.exploitability,
         **({"opponent": players[1]} if len(players) > 1 else {}),
+        **({"players": players} if len(players) > 2 else {}),
     }

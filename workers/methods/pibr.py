@@ -97,15 +97,18 @@ class PibrMethod:
     def _robustness(self, state: PibrState) -> dict[str, Any]:
         """What each start reached, by the evaluation that chose among its profiles, and the spread over the starts."""
         starts = [self._start(state, number) for number in range(len(state.profiles))]
-        reached = [start["social_welfare"] for start in starts if start["social_welfare"] is not None]
+        ran = sorted((s for s in starts if s["social_welfare"] is not None), key=lambda s: float(s["social_welfare"]))
+        reached = [start["social_welfare"] for start in ran]
         spread: dict[str, Any] = {}
         if len(starts) > 1 and reached:
             error = float(np.std(reached, ddof=1)) / len(reached) ** 0.5 if len(reached) > 1 else None
             spread = {
                 "over_starts": float(np.mean(reached)),
                 "over_starts_stderr": error,
-                "worst_start": min(reached),
-                "best_start": max(reached),
+                "worst_start": reached[0],
+                "worst_start_stderr": ran[0]["stderr"],
+                "best_start": reached[-1],
+                "best_start_stderr": ran[-1]["stderr"],
             }
         return {**spread, "starts": starts}
 
@@ -116,7 +119,9 @@ class PibrMethod:
         return {
             "start": number,
             "initial": self._docstrings(state, first),
+            "exact": first.welfare.exact,
             "initial_welfare": first.welfare.mean,
+            "initial_stderr": first.welfare.stderr,
             "social_welfare": best.welfare.mean if best else None,
             "stderr": best.welfare.stderr if best else None,
             "step": best.step if best else None,

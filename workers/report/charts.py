@@ -36,7 +36,7 @@ class Series:
     runs: tuple[tuple[Point, ...], ...]
 
 
-def _scale(low: float, high: float, start: float, end: float) -> Scale:
+def scale_of(low: float, high: float, start: float, end: float) -> Scale:
     span = high - low or 1.0
     return lambda value: round(start + (value - low) / span * (end - start), 2)
 
@@ -52,16 +52,16 @@ def nice_ticks(low: float, high: float, about: int = 4) -> list[float]:
     return [round(k * step, 10) for k in range(first, last + 1)]
 
 
-def _svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
+def svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
     head = Markup('<svg viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">').format(WIDTH, height, title)
     return head + Markup("").join(parts) + Markup("</svg>")
 
 
-def _text(x: float, y: float, text: str, cls: str = "", anchor: str = "start") -> Markup:
-    return Markup('<text x="{:g}" y="{:g}" class="{}" text-anchor="{}">{}</text>').format(x, y, cls, anchor, text)
+def text(x: float, y: float, words: str, cls: str = "", anchor: str = "start") -> Markup:
+    return Markup('<text x="{:g}" y="{:g}" class="{}" text-anchor="{}">{}</text>').format(x, y, cls, anchor, words)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, cls: str) -> Markup:
+def line(x1: float, y1: float, x2: float, y2: float, cls: str) -> Markup:
     return Markup('<line x1="{:g}" y1="{:g}" x2="{:g}" y2="{:g}" class="{}"/>').format(x1, y1, x2, y2, cls)
 
 
@@ -83,20 +83,20 @@ def line_chart(series: Sequence[Series], title: str, x_label: str, y_label: str,
     if whole_x:
         every = max(1, math.ceil((last - first + 1) / 12))
         x_ticks = [float(k) for k in range(int(first), int(last) + 1, every)]
-        x_scale = _scale(first - 0.5, last + 0.5, left, right)
+        x_scale = scale_of(first - 0.5, last + 0.5, left, right)
     else:
         x_ticks = nice_ticks(first, last)
-        x_scale = _scale(x_ticks[0], x_ticks[-1], left, right)
-    y_scale = _scale(y_ticks[0], y_ticks[-1], bottom, top)
-    parts = [_text(4, 12, y_label, "axis")]
+        x_scale = scale_of(x_ticks[0], x_ticks[-1], left, right)
+    y_scale = scale_of(y_ticks[0], y_ticks[-1], bottom, top)
+    parts = [text(4, 12, y_label, "axis")]
     for y in y_ticks:
-        parts.append(_line(left, y_scale(y), right, y_scale(y), "zero" if y == 0 else "grid"))
-        parts.append(_text(left - 5, y_scale(y) + 4, compact(y), "tick", "end"))
-    parts += [_text(x_scale(x), bottom + 15, compact(x), "tick", "middle") for x in x_ticks]
-    parts.append(_text(right, bottom + 30, x_label, "axis", "end"))
+        parts.append(line(left, y_scale(y), right, y_scale(y), "zero" if y == 0 else "grid"))
+        parts.append(text(left - 5, y_scale(y) + 4, compact(y), "tick", "end"))
+    parts += [text(x_scale(x), bottom + 15, compact(x), "tick", "middle") for x in x_ticks]
+    parts.append(text(right, bottom + 30, x_label, "axis", "end"))
     for k, s in enumerate(series):
         parts += [_run(run, colour(k), x_scale, y_scale, s.name) for run in s.runs]
-    return _svg(title, bottom + 36, parts)
+    return svg(title, bottom + 36, parts)
 
 
 def _run(run: Sequence[Point], cls: str, x_scale: Scale, y_scale: Scale, name: str) -> Markup:
@@ -107,8 +107,8 @@ def _run(run: Sequence[Point], cls: str, x_scale: Scale, y_scale: Scale, name: s
         x, y = x_scale(p.x), y_scale(p.y)
         if p.stderr:
             up, down = y_scale(p.y + p.stderr), y_scale(p.y - p.stderr)
-            parts += [_line(x, up, x, down, "error"), _line(x - 3, up, x + 3, up, "error")]
-            parts.append(_line(x - 3, down, x + 3, down, "error"))
+            parts += [line(x, up, x, down, "error"), line(x - 3, up, x + 3, up, "error")]
+            parts.append(line(x - 3, down, x + 3, down, "error"))
         if sparse:
             dot = '<circle cx="{:g}" cy="{:g}" r="{:g}" class="dot {}"><title>{} at {}: {}</title></circle>'
             shown = Figure(p.y, p.stderr) if p.stderr is not None else compact(p.y)
@@ -127,18 +127,18 @@ def stacked_columns(
     if not columns:
         return Markup("")
     left, right, top, bottom = 46.0, WIDTH - 10, 22.0, 202.0
-    y_scale = _scale(0.0, 1.0, bottom, top)
+    y_scale = scale_of(0.0, 1.0, bottom, top)
     pitch = min(64.0, (right - left) / len(columns))
     right = left + pitch * max(2, len(columns))
-    parts = [_text(4, 12, "share of play", "axis")]
+    parts = [text(4, 12, "share of play", "axis")]
     for y in (0.0, 0.25, 0.5, 0.75, 1.0):
-        parts.append(_line(left, y_scale(y), right, y_scale(y), "grid"))
-        parts.append(_text(left - 5, y_scale(y) + 4, f"{y:.0%}", "tick", "end"))
+        parts.append(line(left, y_scale(y), right, y_scale(y), "grid"))
+        parts.append(text(left - 5, y_scale(y) + 4, f"{y:.0%}", "tick", "end"))
     every = max(1, math.ceil(len(columns) / 12))
     for k, (name, shares) in enumerate(columns):
         x, below = left + k * pitch + pitch * 0.08, 0.0
         if k % every == 0:
-            parts.append(_text(x + pitch * 0.42, bottom + 15, name, "tick", "middle"))
+            parts.append(text(x + pitch * 0.42, bottom + 15, name, "tick", "middle"))
         for index, key in enumerate(order):
             share = shares.get(key, 0.0)
             if share <= 0:
@@ -149,10 +149,10 @@ def stacked_columns(
             parts.append(Markup(box).format(x, y, round(pitch * 0.84, 2), round(height, 2), colour(index), tip))
             label = labels.get(key, key)
             if height > 13 and len(label) * 6.2 < pitch * 0.84:
-                parts.append(_text(x + pitch * 0.42, y + height / 2 + 4, label, "inside", "middle"))
+                parts.append(text(x + pitch * 0.42, y + height / 2 + 4, label, "inside", "middle"))
             below += share
-    parts.append(_text(right, bottom + 30, x_label, "axis", "end"))
-    return _svg(title, bottom + 36, parts)
+    parts.append(text(right, bottom + 30, x_label, "axis", "end"))
+    return svg(title, bottom + 36, parts)
 
 
 def bar_charts(rows: Sequence[tuple[str, Figure]], title: str, per_chart: int = 22) -> list[Markup]:
@@ -169,10 +169,10 @@ def bar_charts(rows: Sequence[tuple[str, Figure]], title: str, per_chart: int = 
 
 def _bar_chart(rows: Sequence[tuple[str, Figure]], ticks: Sequence[float], title: str) -> Markup:
     left, right, top, pitch = 100.0, 262.0, 24.0, 19.0
-    scale = _scale(ticks[0], ticks[-1], left, right)
+    scale = scale_of(ticks[0], ticks[-1], left, right)
     bottom = top + pitch * len(rows)
-    parts = [_line(scale(x), top - 4, scale(x), bottom, "zero" if x == 0 else "grid") for x in ticks]
-    parts += [_text(scale(x), top - 9, compact(x), "tick", "middle") for x in ticks]
+    parts = [line(scale(x), top - 4, scale(x), bottom, "zero" if x == 0 else "grid") for x in ticks]
+    parts += [text(scale(x), top - 9, compact(x), "tick", "middle") for x in ticks]
     for k, (name, f) in enumerate(rows):
         middle = top + pitch * (k + 0.5)
         start, end = sorted((scale(0.0), scale(f.mean)))
@@ -184,7 +184,7 @@ def _bar_chart(rows: Sequence[tuple[str, Figure]], ticks: Sequence[float], title
         parts.append(Markup(box).format(start, middle - 5.5, round(max(0.6, end - start), 2), sign, name, f.in_words))
         if f.stderr:
             low, high = scale(f.mean - f.stderr), scale(f.mean + f.stderr)
-            parts += [_line(low, middle, high, middle, "error"), _line(low, middle - 3, low, middle + 3, "error")]
-            parts.append(_line(high, middle - 3, high, middle + 3, "error"))
-        parts.append(_text(WIDTH - 2, middle + 4, str(f), "value", "end"))
-    return _svg(title, bottom + 6, parts)
+            parts += [line(low, middle, high, middle, "error"), line(low, middle - 3, low, middle + 3, "error")]
+            parts.append(line(high, middle - 3, high, middle + 3, "error"))
+        parts.append(text(WIDTH - 2, middle + 4, str(f), "value", "end"))
+    return svg(title, bottom + 6, parts)

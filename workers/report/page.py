@@ -18,7 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from workers.report import charts, empirical, listing, programs
+from workers.report import charts, empirical, figure2, listing, profiles, programs
 from workers.report.figures import Figure, compact, count, decimal, duration, share
 from workers.report.run_files import (
     Iteration,
@@ -39,9 +39,16 @@ _METRICS = {
     "agg_score_naive": "AggScore, naive",
     "agg_score": "AggScore, split-half",
     "social_welfare": "Social welfare",
+    "over_starts": "Mean over starts",
+    "worst_start": "Worst start",
+    "best_start": "Best start",
+    "mean_steps": "Steps of an episode",
+    "completion_rate": "Completion rate",
+    "collected": "Food collected",
+    "efficiency": "Efficiency E[T*]/E[T]",
     "nash_conv": "NashConv",
 }
-_NOT_METRICS = ("exact", "matches_per_bot", "matches", "value", "exploitability_in_pool")
+_NOT_METRICS = ("exact", "matches_per_bot", "matches", "start", "step", "value", "exploitability_in_pool")
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,11 @@ def render_report(run_dir: Path) -> Path:
 
     Raises ``FileNotFoundError`` if there is no such directory, ``OSError`` if the page cannot be written.
     """
-    page = render(read_run(run_dir), run_dir.resolve().name)
+    run, name = read_run(run_dir), run_dir.resolve().name
+    page = render(run, name)
+    if panels := figure2.panels(run):
+        title = f"{as_text(run.summary.get('game'))}: social welfare over optimisation steps, run {name}"
+        (run_dir / "figure2.svg").write_text(figure2.standalone(panels, title), encoding="utf-8")
     path = run_dir / "report.html"
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
@@ -79,6 +90,8 @@ def render(run: RunFiles, name: str) -> str:
         facts=_facts(run),
         stopped=as_text(run.summary.get("stopped")),
         results=_results(run.final),
+        figure2=figure2.panels(run),
+        starts=profiles.starts(run.final),
         profile=_profile(run.final.get("profile")),
         solution=[as_number(run.final.get(key)) for key in ("value", "exploitability_in_pool")],
         return_chart=_return_chart(run.iterations),

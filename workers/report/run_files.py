@@ -93,6 +93,7 @@ class RunFiles:
     payoffs: tuple[Payoffs, ...]
     islands: Mapping[int, Mapping[int, tuple[IslandPoint, ...]]]
     promotions: tuple[Promotion, ...]
+    commits: tuple[Mapping[str, object], ...] = ()
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -124,6 +125,7 @@ def read_run(run_dir: Path) -> RunFiles:
         payoffs=solved,
         islands=_islands(events),
         promotions=_promotions(events, known),
+        commits=tuple(e for e in events if e.get("type") == "commit"),
         notes=tuple(notes),
     )
 
