@@ -36,6 +36,11 @@ class Candidate:
     request_key: str = ""
 
     @property
+    def behaviour(self) -> str:
+        """The name of what it did in its first matches, ``""`` where that is not known."""
+        return self.evaluation.behaviour if isinstance(self.evaluation, Scored) else ""
+
+    @property
     def score(self) -> float:
         """Mean return. Raises ``TypeError`` for a failed candidate: a failure has no score."""
         if not isinstance(self.evaluation, Scored):

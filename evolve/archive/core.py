@@ -146,15 +146,14 @@ class Findings:
     """What came up while a child was made, besides the child.
 
     ``improved``: it did better than its parent. ``played``, ``saved_by_racing`` and ``saved_by_novelty`` count
-    matches. ``behaviour`` names what the child did in its first matches, ``""`` if that is not known. ``revised`` is
-    the new evaluation of ``elite``, over all its matches. ``notes`` is the island's new summary, if there is one.
+    matches. ``revised`` is the new evaluation of ``elite``, over all its matches. ``notes`` is the island's new
+    summary, if there is one.
     """
 
     improved: bool = False
     played: int = 0
     saved_by_racing: int = 0
     saved_by_novelty: int = 0
-    behaviour: str = ""
     elite: Elite | None = None
     revised: Evaluation | None = None
     notes: str = ""

@@ -68,7 +68,8 @@ class MemoryArchive:
                 return
             self._programs.update(distinct)
             for founder in distinct.values():
-                self._arrivals.setdefault(founder.program.id, (-1, founder.program.id))
+                for name in (founder.program.id, founder.behaviour):
+                    self._arrivals.setdefault(name, (-1, founder.program.id))
                 self._challenge(founder)
             self._ranking = sorted(entries)
             self._islands = [Island(self._settings.selection) for _ in range(self._settings.num_islands)]
@@ -132,7 +133,7 @@ class MemoryArchive:
     def seen(self, name: str, as_of: int) -> Candidate | None:
         with self._lock:
             before, program_id = self._arrivals.get(name, (as_of, ""))
-            if before >= as_of:
+            if not name or before >= as_of:
                 return None
             revision = sum(moment < as_of for moment in self._revised.get(program_id, ()))
             return self._programs[reference(program_id, revision)]
@@ -152,7 +153,7 @@ class MemoryArchive:
             if proposal.attempt != ticket.attempt:
                 return Commit.STALE_LEASE
             if proposal.outcome is None:
-                proposal.outcome = self._take_in(proposal, ticket.island.index, child, known, findings.behaviour)
+                proposal.outcome = self._take_in(proposal, ticket.island.index, child, known)
                 self._count(proposal, child, findings)
                 self._revise(findings)
                 if findings.notes:
@@ -164,9 +165,7 @@ class MemoryArchive:
                 self._after_commit(ticket.island.index, uniforms)
             return proposal.outcome
 
-    def _take_in(
-        self, proposal: _Proposal, index: int, child: Candidate, known: Entry | None, behaviour: str
-    ) -> Commit:
+    def _take_in(self, proposal: _Proposal, index: int, child: Candidate, known: Entry | None) -> Commit:
         island = self._islands[index]
         on_time = proposal.epoch == island.epoch
         if on_time:
@@ -174,9 +173,8 @@ class MemoryArchive:
         if child.program.id in self._programs:
             return Commit.DUPLICATE
         self._programs[child.program.id] = child
-        for name in (child.program.id, behaviour):
-            if name:
-                self._arrivals.setdefault(name, (self._outcomes.total(), child.program.id))
+        for name in (child.program.id, child.behaviour):
+            self._arrivals.setdefault(name, (self._outcomes.total(), child.program.id))
         if on_time and self._settings.notes_interval:
             island.recent.append(child.program.id)
             del island.recent[: -self._settings.notes_interval]

@@ -71,9 +71,9 @@ class RedisArchive:
         distinct, entries = founding(founders, self._settings)
         scored = {each.id: each for each in entries}
         rows = [
-            (i, codec.encode_candidate(c), _member(scored[i]), scored[i].score, _means(c.evaluation))
+            (i, codec.encode_candidate(c), _member(scored[i]), scored[i].score, _means(c.evaluation), c.behaviour)
             if i in scored
-            else (i, codec.encode_candidate(c), "", 0.0, {})
+            else (i, codec.encode_candidate(c), "", 0.0, {}, "")
             for i, c in distinct.items()
         ]
         self._script("found", _packed(rows))
@@ -238,7 +238,7 @@ def _findings(child: Candidate, findings: Findings) -> dict[str, object]:
         "operator": child.operator,
         "improved": int(findings.improved),
         "repairable": int(isinstance(child.evaluation, Failed) and child.evaluation.is_repairable),
-        "behaviour": findings.behaviour,
+        "behaviour": child.behaviour,
         "means": _means(child.evaluation),
         "effort": {name: getattr(findings, name) for name in ("played", "saved_by_racing", "saved_by_novelty")},
         "notes": findings.notes,

@@ -11,8 +11,8 @@ for index, key in ipairs(KEYS) do
   levels[index] = math.min(capacity, level)
   wait_s = math.max(wait_s, (math.min(amount, capacity) - levels[index]) / per_s)
 end
-if wait_s > 0 then
-  return string.format('%.6f', math.max(wait_s, 0.000001))
+if wait_s > 0.000001 then
+  return string.format('%.6f', wait_s)
 end
 for index, key in ipairs(KEYS) do
   local capacity, per_s = tonumber(ARGV[3 * index - 1]), tonumber(ARGV[3 * index])

@@ -38,16 +38,12 @@ class CascadeSettings:
 
 @dataclass(frozen=True)
 class Assessment:
-    """An evaluation, the matches that it took and that it did without, and the behaviour that these showed."""
+    """An evaluation, and the matches that it took and that it did without."""
 
     evaluation: Evaluation
     played: int
     saved_by_racing: int = 0
     saved_by_novelty: int = 0
-
-    @property
-    def behaviour(self) -> str:
-        return self.evaluation.behaviour if isinstance(self.evaluation, Scored) else ""
 
 
 def stages(matches: int, settings: CascadeSettings) -> list[int]:

@@ -190,7 +190,6 @@ class Evolver:
             played=assessment.played,
             saved_by_racing=assessment.saved_by_racing,
             saved_by_novelty=assessment.saved_by_novelty,
-            behaviour=assessment.behaviour,
             elite=parents.elite,
             revised=revised,
             notes=proposal.notes,

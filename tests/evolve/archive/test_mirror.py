@@ -56,17 +56,20 @@ def candidate(rng: random.Random) -> Candidate:
     child = scored(name, score, padding=rng.choice([0, 0, 1, rng.randrange(400)]), opponent=opponent)
     assert isinstance(child.evaluation, Scored)
     traits = (rng.choice([0.0, 0.2, 0.5, 1.0]), rng.random())
-    return replace(child, operator=rng.choice(OPERATORS), evaluation=replace(child.evaluation, traits=traits))
+    behaviour = rng.choice(["", "rocks", "swings", "waits"])
+    return replace(
+        child, operator=rng.choice(OPERATORS), evaluation=replace(child.evaluation, traits=traits, behaviour=behaviour)
+    )
 
 
 def findings(rng: random.Random, elite: Elite | None) -> Findings:
     """Now and then with a re-scoring, which may fail, and of an elite that another one may have come before."""
-    behaviour, revised = rng.choice(["", "rocks", "swings", "waits"]), None
+    revised = None
     if elite is not None and rng.random() < 0.8:
         score = rng.choice([0.0, rng.gauss(0, 1)])
         revised = scored("x", score).evaluation if rng.random() < 0.7 else failed("x").evaluation
     notes = rng.choice(["", "", "Mirror the last move."])
-    return Findings(rng.random() < 0.5, rng.randrange(9), rng.randrange(3), 1, behaviour, elite, revised, notes)
+    return Findings(rng.random() < 0.5, rng.randrange(9), rng.randrange(3), 1, elite, revised, notes)
 
 
 def uniforms(rng: random.Random) -> list[float]:
@@ -74,7 +77,7 @@ def uniforms(rng: random.Random) -> list[float]:
     return [rng.choice([0.0, 0.25, 0.5, 0.75, 1 - 2**-53, rng.random(), rng.random()]) for _ in range(14)]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shape=SHAPES, seed=st.integers(0, 2**32 - 1))
 def test_both_archives_make_the_same_choices(redis_store: RedisStore, shape: ArchiveSettings, seed: int) -> None:
     rng = random.Random(seed)

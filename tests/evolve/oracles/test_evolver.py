@@ -147,7 +147,7 @@ async def test_what_a_commit_leaves_in_the_log() -> None:
     child = Candidate(program("crash"), Failed("match", "timeout", "line 3"), (SEED.id,), "full", "key")
     surer = Scored(-2.0, 0.1, {})
     elite = Elite(Candidate(SEED, Scored(-3.0, 1.0, {})), 0)
-    findings = Findings(False, 6, 2, 0, "", elite, surer, "Hit harder.")
+    findings = Findings(False, 6, 2, 0, elite, surer, "Hit harder.")
     event = commit_event("br-000", ticket, Offspring(child, findings, "bold"), Commit.FAILED)
     assert {k: v for k, v in event.items() if k != "t_s"} == {
         "type": "commit",
