@@ -13,8 +13,10 @@ from evolve.archive import codec
 from evolve.archive.core import Archive, ArchiveSettings
 from evolve.archive.memory_archive import MemoryArchive
 from evolve.archive.store import Record
+from evolve.llm.bandit import MemoryArms
 from evolve.llm.budget import Account, Budget, MemoryLedger
 from evolve.llm.core import Completion, Prompt
+from evolve.llm.pacing import MemoryBuckets
 from evolve.scoring import OpponentReturn
 
 
@@ -59,6 +61,8 @@ class MemoryStore:
         self._account = Account()
         self._completions = MemoryCompletions()
         self._payoffs = MemoryPayoffs()
+        self.arms = MemoryArms()
+        self.buckets = MemoryBuckets()
         self._checkpoints: dict[str, bytes] = {}
         self._events: list[bytes] = []
 

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from evolve.llm.loops import PerLoop
 
+_TOLERANCE_S = 1e-6
 _LONGEST_NAP_S = 5.0
 """Answers that cost less than was taken for them give the rest back, so a long wait is worth another look."""
 
@@ -67,7 +68,7 @@ class MemoryBuckets:
                 for (bucket, amount), level in zip(amounts, levels, strict=True)
             ]
             wait_s = max(waits, default=0.0)
-            if wait_s > 0:
+            if wait_s > _TOLERANCE_S:
                 return wait_s
             for (bucket, amount), level in zip(amounts, levels, strict=True):
                 self._levels[bucket.name] = (level - amount, self._clock())

@@ -141,6 +141,7 @@ class Loopback:
         self._thread = threading.Thread(target=self._loop.run_forever, name="loopback", daemon=True)
         self.requests: list[Asked] = []
         self.arrivals: list[float] = []
+        self.departures: list[float] = []
         self.billed: list[Bill] = []
         self.met: Counter[Fault | None] = Counter()
 
@@ -206,6 +207,14 @@ class Loopback:
     ) -> web.StreamResponse:
         self.requests.append(asked)
         self.arrivals.append(time.monotonic())
+        try:
+            return await self._reply(request, asked, make_body, make_error)
+        finally:
+            self.departures.append(time.monotonic())
+
+    async def _reply(
+        self, request: web.Request, asked: Asked, make_body: _BodyMaker, make_error: _ErrorMaker
+    ) -> web.StreamResponse:
         refused = sorted(self._refused & asked.parameters.keys())
         if refused:
             return _json_response(400, make_error(400, f"Unsupported parameter: '{refused[0]}'", refused[0]))
