@@ -69,14 +69,14 @@ function ticks(low, high, count) {
 function course(value) {
   const islands = Object.entries(value.islands), points = islands.flatMap(([, each]) => each);
   if (!points.length) return none("no program has been scored yet");
-  const width = byId("course").clientWidth < 600 ? 420 : 960, height = 280;
+  const width = Math.max(300, byId("course").clientWidth), height = 300;  // so that a unit is a pixel
   const left = 64, right = 12, top = 10, bottom = 40;
-  const xs = points.map((p) => p[0]), ys = points.map((p) => p[1]);
+  const xs = points.map((p) => p[0]), ys = points.flatMap((p) => p.slice(1)).filter((v) => v !== null);
   const x1 = Math.max(...xs, 1), pad = (Math.max(...ys) - Math.min(...ys)) * 0.06 || 1;
   const y0 = Math.min(...ys) - pad, y1 = Math.max(...ys) + pad;
   const x = (v) => left + (width - left - right) * v / x1, y = (v) => height - bottom - (height - top - bottom) * (v - y0) / (y1 - y0);
   const chart = drawing("svg", { viewBox: `0 0 ${width} ${height}`, role: "img",
-    "aria-label": `best return of each island over the programs of iteration ${value.iteration}` });
+    "aria-label": `best and mean return of each island over the programs of iteration ${value.iteration}` });
   for (const tick of ticks(y0, y1, 5)) {
     chart.append(drawing("line", { class: "grid", x1: left, x2: width - right, y1: y(tick), y2: y(tick) }),
       drawing("text", { x: left - 6, y: y(tick) + 4, "text-anchor": "end" }, String(tick)));
@@ -91,11 +91,15 @@ function course(value) {
     // A best holds until the next one is found: steps, not slopes.
     const path = each.flatMap(([px, py], k) => k ? [[x(px), y(each[k - 1][1])], [x(px), y(py)]] : [[x(px), y(py)]]);
     path.push([x(x1), path[path.length - 1][1]]);
-    chart.append(drawing("polyline", { ...look, points: path.map((p) => p.map((v) => v.toFixed(1)).join(",")).join(" ") }));
+    const means = each.filter((p) => p[2] !== null).map(([px, , mean]) => [x(px), y(mean)]);
+    const joined = (line) => line.map((p) => p.map((v) => v.toFixed(1)).join(",")).join(" ");
+    chart.append(drawing("polyline", { class: `mean s${index % 8}`, points: joined(means) }),
+      drawing("polyline", { ...look, points: joined(path) }));
     const mark = drawing("svg", { viewBox: "0 0 28 10", "aria-hidden": "true" });
     mark.append(drawing("line", { ...look, x1: 0, x2: 28, y1: 5, y2: 5, "stroke-width": 2 }));
     legend.append(element("li", {}, mark, `island ${index}`));
   });
+  legend.append(element("li", {}, "thick: best, thin: mean"));
   return [chart, legend];
 }
 
@@ -162,7 +166,7 @@ function display(data) {
   byId("line").textContent = run.line;
   show("figures", [run.iteration, run.iterations, run.committed, run.proposals, run.programs_per_s, run.best, run.in_flight, run.pid],
     () => figures(run));
-  show("course", { ...run.course, narrow: innerWidth < 640 }, course);
+  show("course", { ...run.course, width: innerWidth }, course);
   show("islands", run.islands, islands);
   show("mixture", run.meta_strategy, mixture);
   const failures = Object.entries(run.failures).sort((a, b) => b[1] - a[1]);

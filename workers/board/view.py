@@ -23,10 +23,10 @@ WINNERS = 5
 
 @dataclass
 class Course:
-    """The best return of each island over one iteration's committed programs."""
+    """Each island over one iteration: points of programs committed, best return and mean return."""
 
     iteration: int = 0
-    islands: dict[int, list[tuple[float, float]]] = field(default_factory=dict)
+    islands: dict[int, list[tuple[float, float, float | None]]] = field(default_factory=dict)
 
     def add(self, event: Mapping[str, Any]) -> None:
         if event["iteration"] != self.iteration:
@@ -34,7 +34,7 @@ class Course:
         if event["best"] is None:
             return
         points = self.islands.setdefault(int(event["island"]), [])
-        point = (float(event["committed"]), float(event["best"]))
+        point = (float(event["committed"]), float(event["best"]), event["mean"])
         # Of points at which nothing new was committed the last one is enough.
         if points and points[-1][0] == point[0]:
             points[-1] = point
