@@ -74,7 +74,7 @@ class OracleSettings:
     parents and repairs of failed programs; the rest are full rewrites. ``prompt_variants`` puts the task in several
     ways, those likelier whose children do better than their parents. ``feedback`` as in
     :class:`evolve.prompting.PromptSettings`. ``racing`` (with ``racing_confidence``) and ``novelty`` end alpha_evolve's
-    evaluations early: see :class:`evolve.oracles.cascade.CascadeSettings`.
+    evaluations early, after ``probe_matches`` or more: see :class:`evolve.oracles.cascade.CascadeSettings`.
     """
 
     kind: str = "alpha_evolve"
@@ -102,6 +102,7 @@ class OracleSettings:
     racing: bool = True
     racing_confidence: float = CascadeSettings.confidence
     novelty: bool = True
+    probe_matches: int = CascadeSettings.probe_matches
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,9 @@ class Experiment:
         )
 
     def cascade(self) -> CascadeSettings:
-        return CascadeSettings(self.oracle.racing, self.oracle.novelty, self.oracle.racing_confidence)
+        return CascadeSettings(
+            self.oracle.racing, self.oracle.novelty, self.oracle.racing_confidence, self.oracle.probe_matches
+        )
 
     def archive_settings(self, return_range: tuple[float, float]) -> ArchiveSettings:
         """Of the run's archives, as its oracle shapes them."""

@@ -176,6 +176,7 @@ _MINIMUMS = {
     "oracle.fresh_matches": 2,
     "oracle.samples": 1,
     "oracle.top_k": 1,
+    "oracle.probe_matches": 2,
     "archive.num_islands": 1,
     "archive.proposals": 1,
     "archive.lease_s": 1,

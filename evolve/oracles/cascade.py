@@ -22,18 +22,17 @@ from evolve.match_scorer import stratified
 from evolve.program import Program
 from evolve.scoring import Evaluation, Failed, Scored, Scorer, ScoringTask
 
-_DIVISORS = (4, 2)
-"""Racing looks after the first matches, after a quarter and after half of them."""
-
 
 @dataclass(frozen=True)
 class CascadeSettings:
     """``racing`` ends an evaluation once the child is worse than its parent at this ``confidence``, all looks together;
-    ``novelty`` once its first moves are those of a known program."""
+    ``novelty`` once its first moves are those of a known program. The first look comes after ``probe_matches`` per
+    opponent: the referee steps the matches of a stage together, so that fewer would hardly cost less time."""
 
     racing: bool = False
     novelty: bool = False
     confidence: float = 0.95
+    probe_matches: int = 8
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,13 @@ class Assessment:
 
 
 def stages(matches: int, settings: CascadeSettings) -> list[int]:
-    """Matches per opponent by the end of each stage, even numbers but for the last: seats take turns."""
-    first = [PROBE_MATCHES] if settings.racing or settings.novelty else []
-    looks = [2 * math.ceil(matches / divisor / 2) for divisor in _DIVISORS] if settings.racing else []
-    return sorted({each for each in (*first, *looks) if PROBE_MATCHES <= each < matches} | {matches})
+    """Matches per opponent by the end of each stage: few, more (their geometric mean, if that is twice as many as the
+    one and half of the other), all."""
+    few = max(settings.probe_matches, PROBE_MATCHES)
+    if few >= matches or not (settings.racing or settings.novelty):
+        return [matches]
+    more = 2 * round(math.sqrt(few * matches) / 2)  # even: seats take turns
+    return [few, more, matches] if settings.racing and 2 * few <= more <= matches / 2 else [few, matches]
 
 
 async def assess(
@@ -76,9 +78,11 @@ async def assess(
         if isinstance(evaluation, Failed):
             return Assessment(evaluation, played)
         so_far = evaluation if so_far is None else continued(so_far, evaluation, task)
+        if end == plan[-1]:
+            break
         if settings.novelty and so_far.behaviour and (twin := known(so_far.behaviour)) is not None:
             return Assessment(twin.evaluation, played, saved_by_novelty=total - played)
-        if settings.racing and end < plan[-1] and is_worse(so_far, rival, task.weights, level):
+        if settings.racing and is_worse(so_far, rival, task.weights, level):
             return Assessment(so_far, played, saved_by_racing=total - played)
     assert so_far is not None  # a plan has a stage
     return Assessment(so_far, total)

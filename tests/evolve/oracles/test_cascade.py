@@ -31,8 +31,8 @@ from tests.evolve.oracles.toys import (
     task,
 )
 
-RACING = CascadeSettings(racing=True)
-NOVELTY = CascadeSettings(novelty=True)
+RACING = CascadeSettings(racing=True, probe_matches=2)
+NOVELTY = CascadeSettings(novelty=True, probe_matches=2)
 
 
 @dataclass
@@ -90,11 +90,14 @@ async def evaluated(strength: float, of: ScoringTask = TASK, scorer: NoisyScorer
     [
         (16, CascadeSettings(), [16]),
         (16, NOVELTY, [2, 16]),
-        (16, RACING, [2, 4, 8, 16]),
+        (16, RACING, [2, 6, 16]),
         (8, RACING, [2, 4, 8]),
-        (6, RACING, [2, 4, 6]),
-        (5, RACING, [2, 4, 5]),
+        (7, RACING, [2, 7]),
         (2, RACING, [2]),
+        (100, CascadeSettings(racing=True), [8, 28, 100]),
+        (32, CascadeSettings(racing=True), [8, 16, 32]),
+        (16, CascadeSettings(racing=True), [8, 16]),
+        (8, CascadeSettings(racing=True, novelty=True), [8]),
     ],
 )
 def test_the_stages(matches: int, settings: CascadeSettings, ends: list[int]) -> None:
@@ -109,7 +112,7 @@ async def test_a_survivor_is_scored_as_if_it_had_played_all_at_once() -> None:
     assert found.evaluation.mean_return == pytest.approx(whole.mean_return)
     assert found.evaluation.stderr == pytest.approx(whole.stderr)
     assert (found.played, found.saved_by_racing) == (32, 0)
-    assert [(first, count) for _, first, count in scorer.played] == [(0, 2), (2, 2), (4, 4), (8, 8)]
+    assert [(first, count) for _, first, count in scorer.played] == [(0, 2), (2, 4), (6, 10)]
 
 
 async def test_a_child_beaten_in_its_first_matches_plays_no_more() -> None:
