@@ -18,7 +18,7 @@ from evolve.archive.store import Store
 from evolve.empirical_game import EmpiricalGame
 from evolve.meta_solvers import MetaSolver, MetaStrategy
 from evolve.oracles.core import BestResponse, BestResponseOracle, BestResponseTask, Response
-from evolve.payoffs import ProfilePayoffs
+from evolve.payoffs import ProfilePayoffs, extra_matches
 from evolve.policy_pool import PolicyPool, PooledPolicy
 from evolve.program import Program
 from evolve.psro_state import IterationRecord, PsroConfig, PsroState
@@ -179,6 +179,16 @@ class Psro:
             fresh_matches_per_opponent=self._config.fresh_matches,
             earlier=tuple(_task_id(k) for k in range(player, number, len(populations))),
         )
+
+    @property
+    def payoff_matches(self) -> int:
+        """Matches behind the empirical game, top-ups included."""
+        return sum(self.state.game.payoff(profile).matches for profile in self.state.game.played())
+
+    @property
+    def top_up_matches(self) -> int:
+        """Those of them that were added where noise could change the meta-strategy."""
+        return extra_matches(self.state.game, self._config.payoff_matches)
 
     # -- state -----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ episode's generator.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,7 +100,7 @@ class OpenSpielGame:
         self.game = _load(name, self.parameters)
 
     def __reduce__(self) -> tuple[type[OpenSpielGame], tuple[str, dict[str, object]]]:
-        return OpenSpielGame, (self.name, self.parameters)
+        return type(self), (self.name, self.parameters)
 
     @property
     def perfect_information(self) -> bool:
@@ -186,9 +186,7 @@ class OpenSpielEpisode:
     """One match in progress."""
 
     def __init__(self, game: OpenSpielGame, rng: np.random.Generator) -> None:
-        kind = game.game.get_type()
-        self._with_history = game.perfect_information
-        self._information_state = kind.provides_information_state_string
+        self._game = game
         self._num_players = game.game.num_players()
         self._rng = rng
         self._state = game.game.new_initial_state()
@@ -212,23 +210,7 @@ class OpenSpielEpisode:
         return [int(action) for action in self._state.legal_actions(player)]
 
     def pending(self) -> Mapping[int, Observation]:
-        return {player: self._observation(player) for player in self._actors()}
-
-    def _observation(self, player: int) -> dict[str, object]:
-        state, legal = self._state, self.legal_actions(player)
-        observation: dict[str, object] = {
-            "player": player,
-            "num_players": self._num_players,
-            "legal_actions": legal,
-            "legal_action_strings": [state.action_to_string(player, action) for action in legal],
-            "text": (
-                state.information_state_string(player) if self._information_state else state.observation_string(player)
-            ),
-            "my_actions": list(self._own_actions[player]),
-        }
-        if self._with_history:
-            observation["history"] = [int(action) for action in state.history()]
-        return observation
+        return {p: observe(self._game, self._state, p, self._own_actions[p]) for p in self._actors()}
 
     def step(self, actions: Mapping[int, int]) -> None:
         actors = self._actors()
@@ -249,6 +231,23 @@ class OpenSpielEpisode:
 
     def returns(self) -> FloatArray:
         return np.array(self._state.returns(), dtype=np.float64)
+
+
+def observe(game: OpenSpielGame, state: Any, player: int, own_actions: Sequence[int]) -> dict[str, object]:
+    """What ``player`` sees in a ``pyspiel.State`` after its ``own_actions``."""
+    legal = [int(action) for action in state.legal_actions(player)]
+    with_information_state = game.game.get_type().provides_information_state_string
+    observation: dict[str, object] = {
+        "player": player,
+        "num_players": game.game.num_players(),
+        "legal_actions": legal,
+        "legal_action_strings": [state.action_to_string(player, action) for action in legal],
+        "text": state.information_state_string(player) if with_information_state else state.observation_string(player),
+        "my_actions": list(own_actions),
+    }
+    if game.perfect_information:
+        observation["history"] = [int(action) for action in state.history()]
+    return observation
 
 
 def _load(name: str, parameters: Mapping[str, object]) -> Any:
@@ -286,8 +285,12 @@ def _unfit(kind: Any) -> str:
 
 
 def openspiel_game(name: str, **parameters: object) -> OpenSpielGame:
-    """The game ``openspiel:name``. Raises :class:`games.registry.GameError` with near matches."""
-    return OpenSpielGame(name, parameters)
+    """The game ``openspiel:name``, with exact values if it is small. Raises :class:`games.registry.GameError` with near
+    matches."""
+    from games.openspiel_exact import SmallOpenSpielGame, is_small
+
+    game = OpenSpielGame(name, parameters)
+    return SmallOpenSpielGame(name, parameters) if is_small(game) else game
 
 
 GAME_FAMILIES: Mapping[str, Callable[..., Game]] = {"openspiel": openspiel_game}

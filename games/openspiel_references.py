@@ -37,14 +37,14 @@ def references(game: OpenSpielGame) -> Mapping[str, PolicyFactory]:
     if kind.dynamics.name != "SEQUENTIAL":
         return found
     solvable = game.utility == "zero_sum" and game.spec.num_players == 2 and kind.provides_information_state_string
-    if solvable and _has_at_most(game.game.new_initial_state(), _CFR_STATES):
+    if solvable and has_at_most(game.game.new_initial_state(), _CFR_STATES):
         found["cfr+"] = partial(_CfrPlus, *key)
     if game.perfect_information:
         found[f"mcts_{_MCTS_SIMULATIONS}"] = partial(_Mcts, *key)
     return found
 
 
-def _has_at_most(root: Any, limit: int) -> bool:
+def has_at_most(root: Any, limit: int) -> bool:
     """Whether the tree below ``root`` holds no more than ``limit`` states; stops counting there."""
     stack, count = [root], 0
     while stack:

@@ -33,6 +33,19 @@ class StationaryGame(Game, Protocol):
         ...
 
 
+@runtime_checkable
+class SolvableGame(StationaryGame, Protocol):
+    """One whose profiles of stationary policies, or of mixtures of them, also have an exact NashConv."""
+
+    def mixed(self, player: int, tables: Sequence[FloatArray], weights: Sequence[float]) -> FloatArray:
+        """The table that plays as the mixture does."""
+        ...
+
+    def nash_conv(self, profile: Sequence[FloatArray]) -> float:
+        """What all players together would gain by best responses to ``profile``, a table for each."""
+        ...
+
+
 def stationary_table(game: StationaryGame, ask: Ask, player: int, seed: int = 0) -> FloatArray | None:
     """The policy as a table ``(points, num_actions)``, or ``None`` if its answers depend on more than the point.
 
@@ -66,20 +79,28 @@ def asker(factory: PolicyFactory, player: int) -> Ask:
     return ask
 
 
-def exact_population_returns(game: StationaryGame, ask_as: Callable[[int], Ask]) -> dict[str, float] | None:
-    """Exact return against each reference policy, averaged over the two seats, or ``None`` if some table is missing.
+def exact_population_returns(
+    game: StationaryGame, ask_as: Callable[[int], Ask], seats: Sequence[int]
+) -> dict[str, float] | None:
+    """Exact return against each reference policy in all other seats, averaged over ``seats``, or ``None`` if some table
+    is missing.
 
-    ``ask_as(seat)`` asks the policy in that seat. Two-player games only. Raises as :func:`stationary_table`.
+    ``ask_as(seat)`` asks the policy in that seat. Raises as :func:`stationary_table`.
     """
-    own = [stationary_table(game, ask_as(seat), seat) for seat in (0, 1)]
-    if own[0] is None or own[1] is None:
-        return None
+    own: dict[int, FloatArray] = {}
+    for seat in seats:
+        table = stationary_table(game, ask_as(seat), seat)
+        if table is None:
+            return None
+        own[seat] = table
     values: dict[str, float] = {}
     for name, factory in game.reference_population().items():
-        other = [stationary_table(game, asker(factory, seat), seat) for seat in (0, 1)]
-        if other[0] is None or other[1] is None:
-            return None
-        as_first = game.stationary_returns([own[0], other[1]])[0]
-        as_second = game.stationary_returns([other[0], own[1]])[1]
-        values[name] = float(as_first + as_second) / 2
+        theirs: list[FloatArray] = []
+        for seat in range(game.spec.num_players):
+            table = stationary_table(game, asker(factory, seat), seat)
+            if table is None:
+                return None
+            theirs.append(table)
+        returns = [game.stationary_returns([*theirs[:s], own[s], *theirs[s + 1 :]])[s] for s in seats]
+        values[name] = float(sum(returns)) / len(returns)
     return values

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evolve.population_metrics import PopulationMetrics, exact_metrics, mixture_metrics
-from games.core import Game
-from games.stationary import StationaryGame
+from games.core import FloatArray, Game
+from games.stationary import SolvableGame, StationaryGame
 from sandbox.faults import Fault
 from workers.pool import ScorerPool
 from workers.scorer import Player, ScoringProcess, matches_against
@@ -50,7 +50,7 @@ async def measure(
     Exact where the game can do that and every member's moves depend on its information set alone; else from
     ``matches`` matches of each member against each bot. ``done(finished, total)`` is called after each pair.
     """
-    values = await _exact(pool, game, {name: members[name] for name, weight in weights.items() if weight > 0})
+    values = await _exact(pool, game, {name: members[name] for name, weight in weights.items() if weight > 0}, player)
     if values is not None:
         bots = next(iter(values.values()))
         mixed = {bot: sum(weights[member] * values[member][bot] for member in values) for bot in bots}
@@ -59,12 +59,33 @@ async def measure(
     return PopulationResult(mixture_metrics(played.returns, weights, played.forfeits), False, tuple(played.faults))
 
 
-async def _exact(pool: ScorerPool, game: Game, members: Mapping[str, Player]) -> dict[str, dict[str, float]] | None:
+async def nash_conv(
+    pool: ScorerPool, game: Game, profile: Sequence[tuple[Mapping[str, Player], Mapping[str, float]]]
+) -> float | None:
+    """Exact NashConv of a profile of mixtures, ``(members, weights)`` for each player.
+
+    ``None`` where the game cannot do that, or some member's moves depend on more than its information set."""
+    if not isinstance(game, SolvableGame):
+        return None
+    tables: list[FloatArray] = []
+    for seat, (members, weights) in enumerate(profile):
+        played = {name: weight for name, weight in weights.items() if weight > 0}
+        found = [await pool.call(ScoringProcess.table, members[name], seat) for name in played]
+        known = [table for table in found if table is not None]
+        if len(known) < len(played):
+            return None
+        tables.append(game.mixed(seat, known, list(played.values())))
+    return game.nash_conv(tables)
+
+
+async def _exact(
+    pool: ScorerPool, game: Game, members: Mapping[str, Player], seat: int
+) -> dict[str, dict[str, float]] | None:
     if not isinstance(game, StationaryGame):
         return None
     values: dict[str, dict[str, float]] = {}
     for name, player in members.items():
-        returns = await pool.call(ScoringProcess.exact_returns, player)
+        returns = await pool.call(ScoringProcess.exact_returns, player, seat)
         if returns is None:
             return None
         values[name] = returns

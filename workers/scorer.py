@@ -12,11 +12,11 @@ from evolve.match_scorer import score
 from evolve.pibr_profile import ProfileMatches, play_profile, score_in_profile
 from evolve.program import Program
 from evolve.scoring import Evaluation, ScoringTask
-from games.core import Game, Observation, PolicyFactory
+from games.core import FloatArray, Game, Observation, PolicyFactory
 from games.match import IllegalMoveError, play_match
 from games.registry import make_game
 from games.seeds import match_seed
-from games.stationary import Ask, StationaryGame, asker, exact_population_returns
+from games.stationary import Ask, StationaryGame, asker, exact_population_returns, stationary_table
 from sandbox.faults import Fault, SandboxError
 from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
@@ -75,28 +75,36 @@ class ScoringProcess:
         results[1::2] = map(_swapped, self._matches(players[::-1], seeds[1::2]))
         return results
 
-    def exact_returns(self, player: Player) -> dict[str, float] | None:
-        """Exact return against each member of the reference population, averaged over the seats.
+    def exact_returns(self, player: Player, seat: int) -> dict[str, float] | None:
+        """Exact return in ``seat``, or where seats are swapped on average of both, against each member of the reference
+        population.
 
         ``None`` where the game has none, or the player's moves depend on more than the information set."""
         game = self._game
         if not isinstance(game, StationaryGame):
             return None
-
-        def ask_as(seat: int) -> Ask:
-            if isinstance(player, str):
-                return asker(reference_players(game)[player], seat)
-            return partial(self._ask, game, player, seat)
-
+        seats = (0, 1) if game.spec.swaps_seats else (seat,)
         try:
-            return exact_population_returns(game, ask_as)
+            return exact_population_returns(game, partial(self._asker, player), seats)
         except (_FaultyError, IllegalMoveError):
             return None  # it may need the order of a real match: matches will tell
 
-    def _ask(
-        self, game: Game, program: Program, seat: int, observations: Sequence[Observation], seed: int
-    ) -> Sequence[object]:
-        moves = self._referee.ask(game, program.source, seat, observations, seed, self._limits)
+    def table(self, player: Player, seat: int) -> FloatArray | None:
+        """The player's policy in ``seat`` as :func:`games.stationary.stationary_table`; ``None`` as above."""
+        if not isinstance(self._game, StationaryGame):
+            return None
+        try:
+            return stationary_table(self._game, self._asker(player, seat), seat)
+        except (_FaultyError, IllegalMoveError):
+            return None
+
+    def _asker(self, player: Player, seat: int) -> Ask:
+        if isinstance(player, str):
+            return asker(reference_players(self._game)[player], seat)
+        return partial(self._ask, player, seat)
+
+    def _ask(self, program: Program, seat: int, observations: Sequence[Observation], seed: int) -> Sequence[object]:
+        moves = self._referee.ask(self._game, program.source, seat, observations, seed, self._limits)
         if isinstance(moves, Fault):
             raise _FaultyError(moves.detail)
         return moves

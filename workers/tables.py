@@ -49,6 +49,8 @@ def population_tables(result: Mapping[str, Any]) -> list[Table]:
         names = {"pop_return": "PopReturn", "pop_expl": "PopExpl", "agg_score": "AggScore"}
     for key, name in names.items():
         metrics.add_row(name, *_figures(result[key], result[f"{key}_stderr"]))
+    if (conv := result.get("nash_conv")) is not None:
+        metrics.add_row("NashConv (exact)", f"{conv:.4g}", "0.00")
     return [metrics, _extremes(result["by_opponent"])]
 
 

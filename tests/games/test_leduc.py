@@ -142,7 +142,7 @@ def test_exact_values_from_both_seats(first: str, second: str, value: float) -> 
 
 
 def population_values(factory: PolicyFactory) -> dict[str, float] | None:
-    return exact_population_returns(GAME, lambda seat: asker(factory, seat))
+    return exact_population_returns(GAME, lambda seat: asker(factory, seat), (0, 1))
 
 
 def test_population_return_of_cfr_plus() -> None:

@@ -103,14 +103,14 @@ def scorer() -> Iterator[ScoringProcess]:
 
 
 def test_a_program_that_always_raises(scorer: ScoringProcess) -> None:
-    values = scorer.exact_returns(Program(ALWAYS_RAISE))
+    values = scorer.exact_returns(Program(ALWAYS_RAISE), 0)
     assert values is not None
-    assert values == scorer.exact_returns("AlwaysRaise")
+    assert values == scorer.exact_returns("AlwaysRaise", 0)
     assert values["AlwaysFold"] == pytest.approx(100.0) and values["AlwaysCall"] == pytest.approx(0.0)
 
 
 def test_distributions_are_taken_as_they_are(scorer: ScoringProcess) -> None:
-    values = scorer.exact_returns(Program(MIXES))
+    values = scorer.exact_returns(Program(MIXES), 0)
     assert values is not None
     assert values["AlwaysCall"] == pytest.approx(0.0, abs=1e-9)  # neither ever bets
     assert values["cfr+"] < 0
@@ -118,7 +118,7 @@ def test_distributions_are_taken_as_they_are(scorer: ScoringProcess) -> None:
 
 @pytest.mark.parametrize("source", [REMEMBERS, DRAWS, CRASHES, "import nothing_of_the_kind"])
 def test_memory_own_randomness_and_faults_are_left_to_matches(scorer: ScoringProcess, source: str) -> None:
-    assert scorer.exact_returns(Program(source)) is None
+    assert scorer.exact_returns(Program(source), 0) is None
 
 
 def test_names_beside_the_population_are_known() -> None:

@@ -2,7 +2,8 @@
 (Lanctot et al. 2023) with standard errors. TARGET is a program file, a run directory, or a reference name such as
 bot:greenberg. PopExpl and AggScore are split-half estimates: the nemesis is chosen on one half of the matches and
 scored on the other; the naive maximum, which noise biases upward, stands beside them. Where a game has exact values
-(repeated_leduc) and TARGET has no memory and draws no random numbers itself, nothing is sampled and "exact" is true."""
+(repeated_leduc, small OpenSpiel games) and TARGET has no memory and draws no random numbers itself, nothing is sampled
+and "exact" is true; a small OpenSpiel game then also has the NashConv of TARGET in every seat."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import sys
 
 from games.registry import make_game
 from workers.commands.common import add_game_arguments, add_match_arguments, check_isolation, chosen, open_pool
-from workers.evaluation import measure
+from workers.evaluation import measure, nash_conv
 from workers.players import resolve
 from workers.tables import population_tables, print_tables
 from workers.telemetry import Telemetry
@@ -42,6 +43,9 @@ def run(arguments: argparse.Namespace) -> int:
                 lambda done, total: telemetry.live(f"{target.name}: {done}/{total} opponents met"),
             )
         )
+        # A single player is asked in every seat; a run's profile has its NashConv in summary.json.
+        everyone = [(target.members, target.weights)] * game.spec.num_players
+        conv = asyncio.run(nash_conv(pool, game, everyone)) if len(target.members) == 1 else None
     result = {
         "target": target.name,
         "game": experiment.game.name,
@@ -49,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         "sandbox_level": isolation.level,
         "failed_matches": len(measured.faults),
         **measured.to_json(),
+        **({} if conv is None else {"nash_conv": conv}),
     }
     if arguments.json:
         print(json.dumps(result, allow_nan=False))
