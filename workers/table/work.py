@@ -20,6 +20,8 @@ from workers.run_directory import RunDirectory
 from workers.settings import experiment_from, load_experiment
 from workers.table.core import Cell, CellResult, Request
 
+_PROPOSALS_OF_AN_ISLAND = 8
+"""An island with fewer has hardly a second generation, and alpha_evolve on many of them is best of N."""
 _EFFORT_KEYS = {"alpha_evolve": "archive.proposals", "best_of_n": "oracle.samples"}
 
 
@@ -85,6 +87,8 @@ def effort(kind: str, request: Request) -> dict[str, int]:
     share = max(1, request.calls // (request.iterations or 1))
     if kind in _EFFORT_KEYS:
         settings[_EFFORT_KEYS[kind]] = share
+        if kind == "alpha_evolve":
+            settings["archive.num_islands"] = max(1, share // _PROPOSALS_OF_AN_ISLAND)
     else:
         settings["psro.iterations"] = request.calls
     if kind == "linear_refinement":
