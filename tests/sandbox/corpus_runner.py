@@ -14,7 +14,9 @@ import cages
 import numpy as np
 from hostile_corpus import CORPUS, ENVIRONMENT_SECRET, MARKER, Hostile
 
+from games.program_game import program_bimatrix
 from games.repeated_rps import RepeatedRPS
+from sandbox.audit import moves_of
 from sandbox.faults import Fault
 from sandbox.limits import Limits
 from sandbox.referee import Referee
@@ -27,6 +29,7 @@ LIMITS = Limits(
     kill_grace_s=0.1,
     cpu_s=5.0,
     memory_bytes=96 << 20,
+    simulation_cpu_s=0.5,
 )
 VICTIM = f'''
 import random
@@ -40,6 +43,21 @@ class Policy:
 
     def act(self, observation):
         return self.rng.randrange(2)
+'''
+PROGRAM_GAME = program_bimatrix([[3, 0, 2], [4, 1, 2], [0, 0, 2]], [[3, 4, 0], [0, 1, 0], [2, 2, 2]], max_calls=48)
+PROGRAM_VICTIM = f'''
+import random
+
+class Policy:
+    """{MARKER}: shows in its move whether a program that it simulated got through."""
+
+    def __init__(self, player, seed):
+        self.rng = random.Random(seed)
+        self.secret = "{MARKER[:10]}" + "{MARKER[10:]}"
+
+    def act(self, observation):
+        answer = simulate(observation["opponent_source"], observation["my_source"])
+        return 2 if answer == 2 else self.rng.randrange(2)
 '''
 
 
@@ -57,6 +75,12 @@ class Judge:
     def __init__(self, referee: Referee) -> None:
         self.referee = referee
         self.expected = self._victims_moves()
+        harmless = self.referee.play(
+            PROGRAM_GAME, ["def policy(o): return 0", PROGRAM_VICTIM], seeds=[SEED], limits=LIMITS
+        )
+        assert not isinstance(harmless[0], Fault), harmless[0]
+        self.expected_of_program = moves_of(harmless[0], 1)
+        assert 2 not in (*self.expected_of_program, *PROGRAM_GAME.defection), "2 is for breaches"
 
     def _victims_moves(self) -> list[int]:
         record = self.referee.play(GAME, [always_rock, VICTIM], seeds=[SEED], limits=LIMITS)[0]
@@ -65,6 +89,8 @@ class Judge:
 
     def problem(self, program: Hostile) -> str:
         """What is wrong with how ``program`` was handled; empty if it was stopped as it should."""
+        if program.group == "simulate":
+            return self._problem_in_programs(program)
         outcome = self.referee.play(GAME, [program.source, VICTIM], seeds=[SEED], limits=LIMITS)[0]
         if isinstance(outcome, Fault):
             return self._problem_with_fault(program, outcome)
@@ -76,6 +102,21 @@ class Judge:
             return "the victim's moves changed"
         if outcome.returns != tuple(GAME.returns_from_actions(outcome.actions[np.newaxis])[0]):
             return "the returns are not those of the actions"
+        return ""
+
+    def _problem_in_programs(self, program: Hostile) -> str:
+        """The same in the game of programs, where the victim simulates the hostile program."""
+        outcome = self.referee.play(PROGRAM_GAME, [program.source, PROGRAM_VICTIM], seeds=[SEED], limits=LIMITS)[0]
+        if isinstance(outcome, Fault):
+            return self._problem_with_fault(program, outcome)
+        if program.kinds:
+            return f"played on, expected {sorted(program.kinds)}"
+        if moves_of(outcome, 0) == [2]:
+            return "breach"
+        if moves_of(outcome, 1) != self.expected_of_program:
+            return f"the victim's move became {moves_of(outcome, 1)}"
+        if any(use.calls > PROGRAM_GAME.simulation.max_calls for use in outcome.simulations):
+            return "it simulated more than it had fuel for"
         return ""
 
     @staticmethod

@@ -703,6 +703,7 @@ faulty(
 
 import hostile_interpreter  # noqa: E402, F401  they add theirs, with the functions above
 import hostile_kernel  # noqa: E402, F401
+import hostile_simulate  # noqa: E402, F401
 
 CORPUS = [
     Hostile(

@@ -90,5 +90,14 @@ def test_stopped_at_level_3(caged: dict[str, subprocess.Popen[str]], cage: str) 
 def test_the_corpus_is_what_it_says() -> None:
     assert len(CORPUS) >= 120
     assert len({program.id for program in CORPUS}) == len(CORPUS)
-    assert {p.group for p in CORPUS} == {"files", "processes", "network", "bombs", "exits", "protocol", "leaks"}
+    assert {p.group for p in CORPUS} == {
+        "files",
+        "processes",
+        "network",
+        "bombs",
+        "exits",
+        "protocol",
+        "leaks",
+        "simulate",
+    }
     assert GAME.num_rounds > 1
