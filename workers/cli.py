@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import keyword
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -25,6 +26,10 @@ COMMANDS = {
     "board": "the live board of the runs known here",
     "logs": "what a job wrote",
     "stop": "stop a job; submitting it again goes on",
+    "runs": "the runs known here, and what they do now",
+    "export": "a run as one archive file",
+    "import": "put back a run that was exported",
+    "gc": "clear away dead servers, Ray sessions and old runs",
     "doctor": "what works here, and what to do about what does not",
 }
 
@@ -48,7 +53,7 @@ def parser(chosen: str | None) -> argparse.ArgumentParser:
         if name != chosen:
             commands.add_parser(name, help=summary)
             continue
-        module = importlib.import_module(f"workers.commands.{name}")
+        module = importlib.import_module(f"workers.commands.{name}{'_' * keyword.iskeyword(name)}")
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)
         command.add_argument("--json", action="store_true", help="one JSON value on stdout, logs on stderr")
@@ -62,7 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if words and not words[0].startswith("-") and words[0] not in COMMANDS:
             raise UsageError(f"no command {words[0]!r}{near_matches(words[0], COMMANDS)}")
-        arguments = parser(words[0] if words else None).parse_args(words or ["--help"])
+        arguments, others = parser(words[0] if words else None).parse_known_args(words or ["--help"])
+        if others:
+            place = f"csro {arguments.command}" if arguments.command else "csro"
+            raise UsageError(f"unrecognized arguments: {' '.join(others)}; see {place} --help")
         status: int = arguments.run(arguments)
     except KeyboardInterrupt:
         print("csro: interrupted", file=sys.stderr)

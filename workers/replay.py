@@ -37,9 +37,10 @@ _TIMING = frozenset({"t_s", "wall_s", "epoch"})  # an island's epoch is logged a
 def replay(run: RunDirectory, experiment: Experiment, telemetry: Telemetry) -> str | None:
     """The first difference between the run and its replay; ``None`` if they are identical.
 
-    Raises ``RunDirectoryError`` if the run has not ended, ``RecordingError`` if its recording does not read back."""
+    Raises ``RunDirectoryError`` if the run has not ended or its files do not read back, ``RecordingError`` if its
+    recording does not."""
     summary = run.summary()
-    events = _events(run.path)
+    events = run.events()
     # The recorded order ends where the budget ended the run; this machine's clock must not end it earlier.
     again = replace(experiment, execution="local", budget=Budget())
     again = replace(again, psro=replace(again.psro, iterations=_iterations(summary)))
@@ -156,11 +157,6 @@ def _place(event: Mapping[str, Any]) -> str:
 def _order(operations: str) -> list[tuple[str, int]]:
     names = {"s": "sample", "c": "commit"}
     return [(names[word[0]], int(word[1:])) for word in operations.split()]
-
-
-def _events(path: Path) -> list[dict[str, Any]]:
-    with (path / "events.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 def _plain(events: Iterable[Mapping[str, object]]) -> list[dict[str, Any]]:

@@ -72,6 +72,7 @@ def open_run_store(experiment: Experiment, run: RunDirectory, telemetry: Telemet
     telemetry.live("starting the store")
     store = open_store(experiment.run_id, run.store)
     try:
+        run.claim_store(store)
         wait_for_other_driver(store, telemetry)
         store.save("experiment", {"toml": experiment.to_toml()})
         ledger = store.ledger(experiment.budget)

@@ -12,12 +12,18 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from evolve.policy_pool import PolicyPool
 from workers.errors import UsageError
 from workers.experiment import Experiment
 from workers.settings import SettingsError, load_experiment
+
+if TYPE_CHECKING:  # most commands read run directories without a store
+    from evolve.archive.redis import RedisStore
+
+
+_IDENTITY = "identity"
 
 
 class RunDirectoryError(UsageError):
@@ -91,6 +97,27 @@ class RunDirectory:
                 raise
             raise RunDirectoryError(f"{self.path} is being run by another process") from None
 
+    def claim_store(self, store: RedisStore) -> None:
+        """Binds this directory and its store to each other at the first start.
+
+        Raises :class:`RunDirectoryError` if the directory was bound to another store: going on with an empty one would
+        start the run over, unasked."""
+        bound, record = self._json("store.json"), store.load(_IDENTITY)
+        if bound is None:
+            record = record or {_IDENTITY: secrets.token_hex(16)}
+            store.save(_IDENTITY, record)
+            self.write_json("store.json", {**record, "where": store.where})
+        elif record is None or record[_IDENTITY] != bound.get(_IDENTITY):
+            before, now = bound.get("where"), store.where
+            place = f"that in {now}" if before == now else f"{now}, but the one at {before}"
+            hint = "its data are gone: restore them" if before == now else "set or unset CSRO_REDIS_URL as at its start"
+            raise RunDirectoryError(f"the store of {self.path} is not {place}; {hint}, or start a new run")
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
     # -- writing -----------------------------------------------------------------------------------------------
 
     def write_text(self, name: str, text: str) -> None:
@@ -125,8 +152,40 @@ class RunDirectory:
         file = self.path / "summary.json"
         if not file.is_file():
             raise RunDirectoryError(f"{self.path} has no summary.json: the run has not ended; go on with --resume")
-        summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        summary = self._json("summary.json") or {}
+        if missing := {"iterations", "final"} - summary.keys():
+            raise RunDirectoryError(f"{file} is damaged: no {' nor '.join(missing)}; restore it from a copy")
         return summary
+
+    def events(self) -> list[dict[str, Any]]:
+        """The event log of a run that has ended. Raises :class:`RunDirectoryError` if it does not read back."""
+        file = self.path / "events.jsonl"
+        events = []
+        try:
+            with file.open(encoding="utf-8") as lines:
+                for line in lines:
+                    event = json.loads(line)
+                    if not isinstance(event, dict) or "type" not in event:
+                        raise ValueError("no event")
+                    events.append(event)
+        except FileNotFoundError:
+            raise RunDirectoryError(f"{self.path} has no events.jsonl: restore it from a copy") from None
+        except ValueError as error:
+            place = f"{file}:{len(events) + 1}"
+            raise RunDirectoryError(f"{place} is no event: {error}; restore the file from a copy") from None
+        return events
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        file = self.path / name
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise RunDirectoryError(f"{file} is damaged: {error}; restore it from a copy") from None
+        if not isinstance(document, dict):
+            raise RunDirectoryError(f"{file} is damaged: no JSON object; restore it from a copy")
+        return document
 
     def policy_sources(self) -> dict[str, str]:
         """Sources of the pooled policies by program id."""

@@ -202,8 +202,18 @@ class RedisStore:
         codec.check_version(int(written) if written.isdecimal() else written, f"run {self.run_id}")
 
     @property
+    def connection(self) -> Connection:
+        """For what concerns a run as a whole (see ``evolve.archive.inventory``)."""
+        return self._connection
+
+    @property
     def url(self) -> str:
         return self._connection.url
+
+    @property
+    def where(self) -> str:
+        """The server for messages: its data directory if it is embedded, else its address without the password."""
+        return self._connection.name
 
     def archive(self, task_id: str, settings: ArchiveSettings) -> RedisArchive:
         return RedisArchive(self._connection, self._keys, task_id, settings)

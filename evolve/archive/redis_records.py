@@ -152,4 +152,4 @@ class RedisBuckets:
 
 def _bucket_key(bucket: Bucket) -> str:
     """All buckets on one slot of a cluster, for they are taken from together."""
-    return f"{{csro:rates}}:{bucket.name}"
+    return f"{{csro-rates}}:{bucket.name}"

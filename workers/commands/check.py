@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    experiment = chosen(arguments)
+    experiment = chosen(arguments, ("game", "sandbox"))
     game = make_game(experiment.game.name, **experiment.game.parameters)
     sources = {path: read_program(path).source for path in arguments.programs}
     with Telemetry() as telemetry:

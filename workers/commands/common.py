@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from sandbox.faults import SandboxError
@@ -12,7 +12,7 @@ from sandbox.referee import probe_isolation
 from workers.experiment import Experiment
 from workers.pool import LocalPool, default_size
 from workers.scorer import ScorerConfig
-from workers.settings import experiment_from
+from workers.settings import SettingsError, experiment_from
 from workers.telemetry import Telemetry
 
 
@@ -45,8 +45,14 @@ def add_match_arguments(parser: argparse.ArgumentParser, matches: int, help_text
     parser.add_argument("--seed", type=_natural, default=0, metavar="S", help="seed of all matches (default 0)")
 
 
-def chosen(arguments: argparse.Namespace) -> Experiment:
-    """The game and limits that the arguments name, as an experiment. Raises ``SettingsError``."""
+def chosen(arguments: argparse.Namespace, reads: Sequence[str] = ("game", "sandbox", "workers.scorers")) -> Experiment:
+    """The game and limits that the arguments name, as an experiment. Raises ``SettingsError``, also for an override of
+    a key that the command does not read: ``reads`` names keys, or tables with all their keys."""
+    for override in arguments.overrides:
+        key = override.partition("=")[0].strip()
+        if "=" in override and not any(key == known or key.startswith(f"{known}.") for known in reads):
+            keys = ", ".join(known if "." in known else f"{known}.*" for known in reads)
+            raise SettingsError(f"--set {key}: {arguments.command} does not read it; it reads {keys}")
     return experiment_from({"game": {"name": arguments.game}}, arguments.overrides)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from evolve.archive.core import StoreUnavailableError
+from evolve.archive.inventory import delete_run
 from evolve.archive.redis import open_store
 from evolve.archive.server import find_server, stop_server
 from sandbox.limits import Limits
@@ -52,13 +54,14 @@ def _store() -> dict[str, object]:
     """Opens a store as a run would, writes, reads, and leaves nothing behind."""
     with tempfile.TemporaryDirectory(prefix="csro-doctor-") as directory:
         try:
-            store = open_store("doctor", Path(directory))
+            store = open_store(f"doctor-{secrets.token_hex(4)}", Path(directory))
             try:
                 store.save("doctor", {"works": True})
                 works = store.load("doctor") == {"works": True}
                 where = str(store) if store.data_dir is None else f"embedded, {find_server()}"
                 return {"ok": works, "server": where}
             finally:
+                delete_run(store.connection, store.run_id)
                 store.close()
                 if store.data_dir is not None:
                     stop_server(store.data_dir)
