@@ -74,13 +74,15 @@ class KnownRun:
         directory = self.directory
         if directory is None or not (directory / "store").is_dir():
             raise RunDirectoryError(f"run {self.run_id} has no store here: set CSRO_REDIS_URL to the one it used")
-        RunDirectory(directory).lock()  # no driver may start meanwhile: it would lose its server when we are done
+        guard = RunDirectory(directory)
+        guard.lock()  # no driver may start meanwhile: it would lose its server when we are done
         url = ensure_server(directory / "store")
         try:
             with _store(url, self.run_id) as store:
                 yield store
         finally:
             stop_server(directory / "store")
+            guard.unlock()
 
 
 @contextmanager
