@@ -198,6 +198,8 @@ _POSITIVE = (
     "sandbox.move_timeout_s",
     "sandbox.cpu_s",
     "sandbox.memory_bytes",
+    "sandbox.simulation_cpu_s",
+    "sandbox.simulation_memory_bytes",
 )
 
 
