@@ -264,3 +264,7 @@ class StoreUnavailableError(RuntimeError):
     """The store cannot serve (gone, full disk, no memory, wrong password): one line that says what to do.
 
     Nothing acknowledged before it is lost; the run goes on from there once the cause is mended."""
+
+
+class StoreFullError(StoreUnavailableError):
+    """The store's disk is full. Worth waiting for: it takes writes again as soon as there is room."""

@@ -25,6 +25,7 @@ from redis.retry import Retry
 from evolve.archive import codec
 from evolve.archive.commands import Argument, Keys
 from evolve.archive.core import ArchiveSettings, CorruptRecordError, StoreUnavailableError
+from evolve.archive.pause import to_stderr, when_there_is_room
 from evolve.archive.redis_archive import RedisArchive
 from evolve.archive.redis_records import RedisArms, RedisBuckets, RedisCompletions, RedisLedger, RedisPayoffs
 from evolve.archive.server import RESUME_HINT, disk_full, ensure_server, sync_every_second
@@ -120,6 +121,9 @@ class Connection:
         self._client.close()
 
     def _attempt(self, send: Callable[[], T]) -> T:
+        return when_there_is_room(lambda: self._once(send), to_stderr)
+
+    def _once(self, send: Callable[[], T]) -> T:
         try:
             return self._retry.call_with_retry(send, self._heal, is_retryable=_is_passing)
         except (redis.AuthenticationError, AuthorizationError, NoPermissionError) as error:

@@ -36,7 +36,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from evolve.archive.core import StoreUnavailableError
+from evolve.archive.core import StoreFullError, StoreUnavailableError
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
@@ -145,12 +145,12 @@ def unavailable(directory: Path, otherwise: str) -> StoreUnavailableError:
     with contextlib.suppress(OSError):
         existing = next(path for path in (directory, *directory.parents) if path.exists())
         if shutil.disk_usage(existing).free < LITTLE_SPACE_BYTES:
-            return disk_full(directory)
+            return StoreFullError(f"{disk_full(directory)}, {RESUME_HINT}")
     return StoreUnavailableError(otherwise)
 
 
-def disk_full(where: object) -> StoreUnavailableError:
-    return StoreUnavailableError(f"the store's disk is full: free space in {where}, {RESUME_HINT}")
+def disk_full(where: object) -> StoreFullError:
+    return StoreFullError(f"the store's disk is full: free space in {where}")
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from archive_builders import PROMPT, completion
 
-from evolve.archive import server
+from evolve.archive import pause, server
 from evolve.archive.core import SchemaVersionError, StoreUnavailableError
 from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import ensure_server, find_server, stop_server
@@ -330,32 +330,70 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_full_disk_is_said_in_one_line_and_nothing_acknowledged_is_lost(
-    small_disk: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_pauses_and_nothing_acknowledged_is_lost(
+    small_disk: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("CSRO_REDIS_URL", raising=False)
+    monkeypatch.setattr(pause, "POLL_S", 0.05)
     data = small_disk / "data"
     store = open_store("run", data)
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * (2 << 20))
-    acknowledged = 0
-    with pytest.raises(StoreUnavailableError) as caught:
-        for number in range(100_000):
+    acknowledged: list[int] = []
+    done = threading.Event()
+
+    def write(first: int) -> None:
+        for number in range(first, 100_000, 2):
             store.log({"number": number, "text": os.urandom(2000)})
-            acknowledged = number + 1
-    assert str(caught.value).startswith(f"the store's disk is full: free space in {data}")
-    assert "\n" not in str(caught.value)
-    assert len(store.events()) == acknowledged
-    with pytest.raises(StoreUnavailableError, match="disk is full"):
-        open_store("other", data)
+            acknowledged.append(number)
+            if done.is_set():
+                return
+
+    writers = [threading.Thread(target=write, args=(first,)) for first in (0, 1)]
+    for writer in writers:
+        writer.start()
+    said = ""
+
+    def says(text: str) -> bool:
+        nonlocal said
+        said += capfd.readouterr().err
+        return text in said
+
+    assert eventually(lambda: says("paused until there is room"))
+    before = len(acknowledged)
+    time.sleep(0.5)
+    assert len(acknowledged) == before, "it did not pause"
+    kill(data)  # and is not brought back before there is room
+    time.sleep(0.5)
+    assert all(writer.is_alive() for writer in writers)
+    done.set()
     ballast.unlink()
-    for _ in range(500):
-        with contextlib.suppress(StoreUnavailableError):
-            store.log({"number": acknowledged})
-            break
-        time.sleep(0.02)
+    for writer in writers:
+        writer.join(60)
+        assert not writer.is_alive()
+    assert says("going on")
+    assert len(said.strip().splitlines()) <= 4, "each try is told"
+    assert f"the store's disk is full: free space in {data}" in said
     kill(data)
-    assert [event["number"] for event in store.events()] == list(range(acknowledged + 1))
+    assert sorted(event["number"] for event in store.events()) == sorted(acknowledged)
+    assert len(acknowledged) > before
+
+
+def test_ctrl_c_ends_the_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pause, "POLL_S", 30.0)
+    before = signal.getsignal(signal.SIGINT)
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+    def full() -> None:
+        raise server.disk_full("here")
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as an event loop has it: it would hear of the signal too late
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pause.when_there_is_room(full, lambda line: None)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_full_disk_at_the_start_is_said_too(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
