@@ -21,11 +21,6 @@ class PooledPolicy:
     def id(self) -> str:
         return self.program.id
 
-    @property
-    def docstring(self) -> str:
-        """The strategy as its author states it, or ``""``."""
-        return self.program.docstring
-
     def to_record(self) -> dict[str, object]:
         return {"source": self.program.source, "iteration": self.iteration, "name": self.name}
 

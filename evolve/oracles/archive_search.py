@@ -131,6 +131,18 @@ def _why(founders: Sequence[Candidate]) -> str:
     )
 
 
+class DriverFleet:
+    """A fleet whose proposals are made in the driver."""
+
+    def __init__(self, setup: OracleSetup) -> None:
+        self._setup = setup
+        self._draining = False
+
+    async def drain(self) -> None:
+        """See :class:`Fleet`."""
+        self._draining = True
+
+
 def one_line(archive: ArchiveSettings, proposals: int) -> ArchiveSettings:
     """The archive of a search without islands: one, never reset."""
     return replace(archive, num_islands=1, proposals=proposals, migration_interval=0, reset_interval=0)

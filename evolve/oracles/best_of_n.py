@@ -8,21 +8,14 @@ from collections.abc import Awaitable, Callable
 from evolve.archive.core import ArchiveSettings
 from evolve.candidate import Candidate
 from evolve.llm.core import BudgetExhaustedError
-from evolve.oracles.archive_search import ArchiveSearch, Effort, OracleSetup, one_line
+from evolve.oracles.archive_search import ArchiveSearch, DriverFleet, Effort, OracleSetup, one_line
 from evolve.oracles.core import BestResponseOracle
 from evolve.oracles.evolver import Search
 from evolve.oracles.ordered import OrderedSearch
 
 
-class Sampler:
+class Sampler(DriverFleet):
     """The fleet: ``in_flight`` proposals under way at a time, committed in their order."""
-
-    def __init__(self, setup: OracleSetup) -> None:
-        self._setup = setup
-        self._draining = False
-
-    async def drain(self) -> None:
-        self._draining = True
 
     async def evolve(self, search: Search) -> bool:
         """An error of the provider or of the sandbox lets what is in flight finish, for it is paid for, then raises."""

@@ -5,22 +5,15 @@ from __future__ import annotations
 from evolve.archive.core import ArchiveSettings
 from evolve.candidate import Candidate, Operator
 from evolve.llm.core import BudgetExhaustedError
-from evolve.oracles.archive_search import ArchiveSearch, Effort, OracleSetup, one_line
+from evolve.oracles.archive_search import ArchiveSearch, DriverFleet, Effort, OracleSetup, one_line
 from evolve.oracles.core import BestResponseOracle
 from evolve.oracles.evolver import Search
 from evolve.oracles.ordered import OrderedSearch
 from evolve.scoring import Failed, Scored
 
 
-class Refiner:
+class Refiner(DriverFleet):
     """The fleet: refines while the return against the meta-strategy is negative, and keeps only improvements."""
-
-    def __init__(self, setup: OracleSetup) -> None:
-        self._setup = setup
-        self._draining = False
-
-    async def drain(self) -> None:
-        self._draining = True
 
     async def evolve(self, search: Search) -> bool:
         self._draining = False

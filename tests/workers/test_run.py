@@ -94,10 +94,24 @@ def test_resuming_a_finished_run_changes_nothing(out: Path) -> None:
     assert after["budget"] == before["budget"]
 
 
-def test_resume_adds_iterations_and_nothing_else(out: Path, tmp_path: Path) -> None:
+def test_resume_changes_nothing_that_results_depend_on(out: Path) -> None:
     refused = csro("run", "demo", "--resume", "--out", str(out), "--set", "oracle.matches=3")
     assert refused.returncode == 2
     assert "cannot change oracle" in refused.stderr
+
+
+def test_resume_adds_iterations_that_carry_over_and_replay(tmp_path: Path) -> None:
+    path = tmp_path / "grown"
+    changes = ("execution=local", "psro.iterations=1", "oracle.carry_over=3", "archive.proposals=6")
+    finished(csro(*run_words(path, *changes)))
+    before = summary(path)
+    finished(csro("run", "demo", "--resume", "--out", str(path), "--set", "psro.iterations=2"))
+    after = summary(path)
+    assert after["iterations"][0] == before["iterations"][0]
+    assert [entry["iteration"] for entry in after["iterations"]] == [1, 2]
+    assert [entry["carried"] for entry in after["iterations"]] == [0, 3]
+    replayed = finished(csro("replay", str(path), "--json"))
+    assert json.loads(replayed.stdout) == {"identical": True, "first_difference": None}
 
 
 def test_a_run_directory_in_use_is_not_overwritten(out: Path) -> None:

@@ -1,0 +1,210 @@
+"""``csro table``: any rows and seeds, kept on disk, under one budget, in the paper's layout."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evolve.llm.budget import Usage
+from evolve.oracles.registry import oracle_kinds
+from tests.workers.runs import csro, finished
+from workers.errors import RunFailedError, UsageError
+from workers.settings import load_experiment
+from workers.table import layout
+from workers.table.core import Cell, CellResult, Column, Request, Row, Table
+from workers.table.population import METHODS
+from workers.table.registry import make_table, table_names
+from workers.table.runner import Filled, Missing, TableDirectory, chosen_rows, fill
+from workers.table.work import RunPreset, effort
+from workers.telemetry import Telemetry
+
+
+@dataclass
+class Counted:
+    """The seed is the score; ``fails`` seeds fail. Each call is kept."""
+
+    usd: float = 1.0
+    fails: set[int] = field(default_factory=set)
+    calls: list[int] = field(default_factory=list)
+
+    def compute(self, cell: Cell) -> CellResult:
+        self.calls.append(cell.seed)
+        if cell.seed in self.fails:
+            raise RunFailedError("the provider is gone")
+        return CellResult({"score": 10.0 * cell.seed}, Usage(3, 100, 50, self.usd), 4)
+
+
+def small(work: Counted, name: str = "a") -> Table:
+    return Table(
+        "A table",
+        ("Method",),
+        (Column("Score", lambda figures: figures.get("score")), Column("Loss", lambda f: f.get("loss"), "min")),
+        (Row(name, ("A | B",), work, {"Score": "20.5 [S]"}), Row("paper", ("Theirs",), None, {"Score": "7 [S]"})),
+        notes=("A note.",),
+    )
+
+
+def filled(work: Counted, path: Path, seeds: list[int], usd: float | None = None) -> tuple[Table, Filled]:
+    table, request = small(work), Request()
+    directory = TableDirectory(path, "small", request)
+    with Telemetry(quiet=True) as telemetry:
+        return table, fill(directory, table.rows, seeds, request, usd, telemetry)
+
+
+def test_cells_are_computed_once_and_seeds_may_be_added(tmp_path: Path) -> None:
+    work = Counted()
+    filled(work, tmp_path, [1, 2])
+    _, found = filled(work, tmp_path, [1, 2, 3])
+    assert work.calls == [1, 2, 3]
+    assert [cell.figures["score"] for cell in found.values() if isinstance(cell, CellResult)] == [10.0, 20.0, 30.0]
+
+
+def test_a_failed_cell_is_told_left_out_and_tried_again(tmp_path: Path) -> None:
+    work = Counted(fails={2})
+    table, found = filled(work, tmp_path, [1, 2])
+    assert found["a", 2] == Missing("the provider is gone")
+    (line, _) = layout.lines(table, table.rows, [1, 2], found)
+    assert layout.texts(table, line)[-4] == "1, 1 failed"
+    work.fails.clear()
+    _, found = filled(work, tmp_path, [1, 2])
+    assert isinstance(found["a", 2], CellResult)
+    assert work.calls == [1, 2, 2]
+
+
+def test_no_cell_is_begun_once_the_money_is_spent(tmp_path: Path) -> None:
+    work = Counted(usd=2.0)
+    _, found = filled(work, tmp_path, [1, 2, 3], usd=3.0)
+    assert work.calls == [1, 2]
+    missing = found["a", 3]
+    assert isinstance(missing, Missing) and not missing.failed
+
+
+def test_a_directory_belongs_to_one_request(tmp_path: Path) -> None:
+    TableDirectory(tmp_path, "small", Request(calls=10))
+    TableDirectory(tmp_path, "small", Request(calls=10))
+    with pytest.raises(UsageError, match="holds a table with calls=10: repeat that, or choose another --out"):
+        TableDirectory(tmp_path, "small", Request(calls=20))
+
+
+def test_the_layout_has_mean_error_best_seed_paper_and_price(tmp_path: Path) -> None:
+    table, found = filled(Counted(), tmp_path, [1, 2, 3])
+    lines = layout.lines(table, table.rows, [1, 2, 3], found)
+    assert layout.headings(table) == [
+        *("Method", "Score mean ± stderr", "max", "paper", "Loss mean ± stderr", "min"),
+        *("seeds", "calls", "tokens", "USD"),
+    ]
+    ours, theirs = (layout.texts(table, line) for line in lines)
+    assert ours == ["A | B", "20.0 ± 5.8", "30.0", "20.5 [S]", "", "", "3", "9", "450", "3.00"]
+    assert theirs == ["Theirs", "", "", "7 [S]", "", "", "", "", "", ""]
+    text = layout.markdown(table, lines)
+    assert "| A \\| B | 20.0 ± 5.8 | 30.0 | 20.5 [S] |" in text
+    assert text.endswith("A note.\n")
+    rows = list(csv.DictReader(io.StringIO(layout.csv_text(table, lines))))
+    assert float(rows[0]["Score stderr"]) == pytest.approx(5.7735, abs=1e-4)
+    assert (rows[0]["Score max"], rows[0]["Score min"], rows[0]["llm_calls"]) == ("30.0", "10.0", "9")
+    record = layout.to_json(table, lines, [1, 2, 3])
+    assert record["rows"][0]["figures"]["Score"]["values"] == [10.0, 20.0, 30.0]
+    assert record["rows"][0]["figures"]["Loss"] is None
+    json.dumps(record, allow_nan=False)
+
+
+def test_one_seed_has_no_error(tmp_path: Path) -> None:
+    table, found = filled(Counted(), tmp_path, [1])
+    lines = layout.lines(table, table.rows, [1], found)
+    assert layout.texts(table, lines[0])[1] == "10.0"
+    assert layout.to_json(table, lines, [1])["rows"][0]["figures"]["Score"]["stderr"] is None
+
+
+# -- the papers' tables ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["ablations", "leduc", "rrps"])
+def test_every_row_is_named_once_and_its_run_has_valid_settings(name: str) -> None:
+    assert name in table_names()
+    table = make_table(name)
+    assert len({row.name for row in table.rows}) == len(table.rows)
+    titles = {column.title for column in table.columns}
+    for row in table.rows:
+        assert len(row.head) == len(table.heads)
+        assert row.paper.keys() <= titles
+        if isinstance(row.work, RunPreset):
+            request = Request(calls=12, iterations=3, matches=7)
+            experiment = load_experiment(row.work.preset, row.work.settings(request, 5))
+            assert (experiment.seed, experiment.budget.llm_calls, experiment.evaluation.matches) == (5, 12, 7)
+
+
+@pytest.mark.parametrize("name", ["leduc", "rrps"])
+def test_every_oracle_input_and_filter_has_a_row(name: str) -> None:
+    assert set(METHODS) <= set(oracle_kinds())
+    rows = {row.name for row in make_table(name).rows}
+    inputs = [(i, f) for i in ("code", "description", "both") for f in ("none", "top_k", "min_support")]
+    assert {f"{m}/{i}/{f}" for m in METHODS for i, f in [*inputs, ("none", "none")]} <= rows
+
+
+def test_the_paper_rows_are_shown_first_and_in_its_order() -> None:
+    names = [row.name for row in chosen_rows(make_table("rrps"), [])]
+    assert names[:4] == [
+        *("alpha_evolve/description/none", "linear_refinement/description/none", "linear_refinement/code/top_k"),
+        "zero_shot/description/none",
+    ]
+    assert "player/greenberg" in names
+
+
+def test_unknown_rows_and_tables_are_told() -> None:
+    with pytest.raises(UsageError, match=r"no row 'player/greenburg'; did you mean player/greenberg"):
+        chosen_rows(make_table("rrps"), ["player/greenburg"])
+    with pytest.raises(UsageError, match=r"no table named 'rps'; did you mean rrps"):
+        make_table("rps")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("alpha_evolve", {"archive.proposals": 4, "psro.iterations": 3}),
+        ("best_of_n", {"oracle.samples": 4, "psro.iterations": 3}),
+        ("linear_refinement", {"oracle.refinements": 3, "psro.iterations": 12}),
+        ("zero_shot", {"psro.iterations": 12}),
+    ],
+)
+def test_oracles_get_the_same_number_of_calls(kind: str, expected: dict[str, int]) -> None:
+    settings = effort(kind, Request(calls=12, iterations=3))
+    assert settings.items() >= {**expected, "budget.llm_calls": 12}.items()
+
+
+SMALL = {
+    "game.num_hands": 4,
+    "psro.payoff_matches": 2,
+    "oracle.matches": 2,
+    "oracle.fresh_matches": 2,
+    "workers.scorers": 1,
+}
+
+
+def words(out: Path, *more: str) -> list[str]:
+    sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    rows = ("zero_shot/code/none", "best_of_n/code/none", "player/AlwaysRaise", "paper/psro-impala")
+    budget = ("--calls", "2", "--iterations", "1", "--matches", "3")
+    return ["table", "leduc", "--rows", *rows, *budget, "--out", str(out), "--json", *more, *sets]
+
+
+@pytest.mark.slow
+def test_a_table_from_the_command_line_call_for_call(tmp_path: Path) -> None:
+    first = json.loads(finished(csro(*words(tmp_path / "t", "--seeds", "1"))).stdout)
+    second: dict[str, Any] = json.loads(finished(csro(*words(tmp_path / "t", "--seeds", "1-2"))).stdout)
+    zero_shot, best_of_n, always_raise, impala = second["rows"]
+    assert zero_shot["spent"]["llm_calls"] == best_of_n["spent"]["llm_calls"] == 4
+    assert zero_shot["figures"]["PopReturn"]["seeds"] == 2
+    assert zero_shot["figures"]["PopReturn"]["values"][0] == first["rows"][0]["figures"]["PopReturn"]["values"][0]
+    assert always_raise["figures"]["vs AlwaysFold"]["values"] == [4.0, 4.0]
+    assert impala["figures"]["PopReturn"] is None and impala["paper"]["PopReturn"] == "? ± 6.9 [S]"
+    for name in ("table.md", "table.csv", "table.json"):
+        assert (tmp_path / "t" / name).stat().st_size
+    refused = csro(*words(tmp_path / "t", "--set", "oracle.matches=4"))
+    assert refused.returncode == 2
+    assert "repeat that, or choose another --out" in refused.stderr
