@@ -28,17 +28,18 @@ def trajectories(game: Game, records: Sequence[MatchRecord], seat: int) -> str:
     """The matches of the lowest, median and highest social welfare, each once, worst first."""
     ranked = sorted(records, key=lambda record: (sum(record.returns), record.seed))
     places = sorted({0, (len(ranked) - 1) // 2, len(ranked) - 1}) if ranked else []
-    shown = {_plain(ranked[place]): place for place in reversed(places)}  # equal matches are shown once
+    shown = {_plain(game, ranked[place]): place for place in reversed(places)}  # equal matches are shown once
     names = {0: "The worst of {} matches", len(ranked) - 1: "The best of {} matches"}
-    if len({_plain(record) for record in ranked}) == 1:
+    if len({_plain(game, record) for record in ranked}) == 1:
         names[0] = "All {} matches went alike" if len(ranked) > 1 else "The match"
     heads = {place: names.get(place, "The median of {} matches").format(len(ranked)) for place in places}
     return "\n\n".join(_match(game, ranked[place], seat, heads[place]) for place in sorted(shown.values()))
 
 
-def _plain(record: MatchRecord) -> tuple[object, ...]:
+def _plain(game: Game, record: MatchRecord) -> tuple[object, ...]:
+    """Equal for matches that began alike and went alike."""
     actions = record.actions.tobytes() if isinstance(record.actions, np.ndarray) else tuple(record.actions)
-    return (record.returns, actions)
+    return (_seen(game.new_episode(episode_rng(record.seed)).pending()), record.returns, actions)
 
 
 def _match(game: Game, record: MatchRecord, seat: int, title: str) -> str:
