@@ -70,7 +70,7 @@ def load_file() -> tuple[str, ...]:
     path = secrets_path()
     if not path.is_file():
         return ()
-    if path.stat().st_mode & 0o077:
+    if path.stat().st_mode & 0o027:  # a group may read it: so a Kubernetes secret reaches a user other than root
         raise RunFailedError(f"{path} holds keys and others may read it: chmod 600 {path}")
     names = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

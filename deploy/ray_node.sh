@@ -1,0 +1,49 @@
+#!/bin/sh
+# Starts Ray on a machine of a cluster: `sh deploy/ray_node.sh head|worker [options of ray start]`, from a csro set up by
+# deploy/setup.sh. Ray itself must run there only once.
+#
+# In ~/.config/csro, readable by their owner alone: ray_token, the cluster's token (the same file on every machine and
+# for those who submit), and secrets.env with CSRO_REDIS_URL and the providers' keys, one NAME=VALUE a line.
+set -eu
+role=${1:?head or worker}
+shift
+here=$(cd "$(dirname "$0")/.." && pwd)
+config=$HOME/.config/csro
+export PATH="$here/.venv/bin:$PATH" # so that a job's `python` is the one with csro
+
+export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$config/ray_token"
+[ -r "$RAY_AUTH_TOKEN_PATH" ] || {
+    echo "csro: no $RAY_AUTH_TOKEN_PATH: make one with openssl rand -hex 32, chmod 600, on every machine" >&2
+    exit 1
+}
+export RAY_ENABLE_UV_RUN_RUNTIME_ENV=0     # it would copy the environment for each job
+export RAY_USAGE_STATS_ENABLED=0
+export RAY_memory_monitor_refresh_ms=0     # it kills innocent actors; each program has a memory limit of its own
+export RAY_gcs_rpc_server_reconnect_timeout_s=180 # how long machines wait for a head that is being restarted
+
+case $role in
+head)
+    # The head runs no work (no processors, no csro_worker), so that a run outlives it; it needs the store for that.
+    store=$(python "$here/deploy/store_address.py" "$config/secrets.env")
+    if [ -n "$store" ]; then
+        export RAY_REDIS_ADDRESS="${store% *}" RAY_REDIS_PASSWORD="${store#* }"
+        export RAY_external_storage_namespace="${CSRO_CLUSTER:-csro}"
+    else
+        echo "csro: no CSRO_REDIS_URL in $config/secrets.env: runs will not outlive this head" >&2
+    fi
+    board=${CSRO_BOARD_URL:-http://127.0.0.1:8270} # as a browser reaches it: forward ports 8265 and 8270 alike
+    export RAY_GRAFANA_HOST="${RAY_GRAFANA_HOST:-http://127.0.0.1:8270}" RAY_GRAFANA_IFRAME_HOST="$board"
+    export RAY_PROMETHEUS_HOST="${RAY_PROMETHEUS_HOST:-http://127.0.0.1:8270}" RAY_GRAFANA_DEFAULT_DASHBOARD_UID=csro
+    export RAY_enable_autoscaler_v2=0 # v2 takes only one of several machines of the local provider
+    CSRO_SECRETS="$config/secrets.env" setsid nohup python -m deploy.board >"$HOME/csro-board.log" 2>&1 &
+    exec ray start --head --port=6379 --num-cpus=0 --dashboard-host=127.0.0.1 --dashboard-port=8265 \
+        ${RAY_REDIS_PASSWORD:+--redis-password="$RAY_REDIS_PASSWORD"} "$@"
+    ;;
+worker)
+    exec ray start --resources='{"csro_worker": 1000}' "$@"
+    ;;
+*)
+    echo "csro: ray_node.sh head or ray_node.sh worker, not $role" >&2
+    exit 2
+    ;;
+esac

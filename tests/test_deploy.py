@@ -1,0 +1,110 @@
+"""The deployment files: valid to Ray's own checks, consistent with the code, and without a secret."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from deploy.store_address import store_address
+from workers.remote import WORKER_RESOURCE
+from workers.settings import experiment_from
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+CLUSTERS = ("cluster.yaml", "cluster_aws.yaml")
+
+
+def read(name: str) -> Any:
+    documents = list(yaml.safe_load_all((DEPLOY / name).read_text()))
+    return documents[0] if len(documents) == 1 else documents
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_ray_accepts_the_cluster_and_refuses_a_misspelt_key(name: str) -> None:
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    config = read(name)
+    validate_config(prepare_config(config))
+    wrong = {**read(name), "head_start_ray_comands": []}
+    with pytest.raises(Exception, match="head_start_ray_comands"):
+        validate_config(prepare_config(wrong))
+
+
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_both_ends_start_through_the_same_script(name: str) -> None:
+    config = read(name)
+    assert any("ray_node.sh head" in command for command in config["head_start_ray_commands"])
+    assert any("ray_node.sh worker" in command for command in config["worker_start_ray_commands"])
+    assert all("--num-cpus" not in command for command in config["worker_start_ray_commands"])
+
+
+def test_the_script_keeps_work_off_the_head() -> None:
+    text = (DEPLOY / "ray_node.sh").read_text()
+    subprocess.run(["sh", "-n", str(DEPLOY / "ray_node.sh")], check=True)
+    assert "--head --port=6379 --num-cpus=0" in text
+    assert json.dumps({WORKER_RESOURCE: 1000}) in text
+    assert "RAY_AUTH_MODE=token" in text
+
+
+def test_the_script_asks_for_the_token(tmp_path: Path) -> None:
+    result = subprocess.run(
+        ["sh", str(DEPLOY / "ray_node.sh"), "worker"],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "ray_token" in result.stderr
+
+
+def test_kubernetes_files_fit_each_other_and_the_code() -> None:
+    cluster, (config, job) = read("kuberay/raycluster.yaml"), read("kuberay/rayjob.yaml")
+    head, workers = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"][0]
+    assert head["rayStartParams"]["num-cpus"] == "0"
+    assert json.loads(json.loads(workers["rayStartParams"]["resources"])) == {WORKER_RESOURCE: 1000}
+    assert set(json.loads(job["spec"]["entrypointResources"])) == {WORKER_RESOURCE}
+    assert job["spec"]["clusterSelector"]["ray.io/cluster"] == cluster["metadata"]["name"]
+    pods = [head["template"]["spec"], workers["template"]["spec"]]
+    assert all(volume["secret"]["secretName"] == "csro-secrets" for pod in pods for volume in pod["volumes"])
+    assert all(volume["secret"]["defaultMode"] == 0o400 for pod in pods for volume in pod["volumes"])
+    import tomllib
+
+    experiment = experiment_from(tomllib.loads(config["data"]["experiment.toml"]))
+    assert experiment.run_id == job["metadata"]["name"]
+
+
+def test_the_image_holds_all_packages_and_compiled_bytecode() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    copied = {word for line in re.findall(r"^COPY (.*)$", text, re.M) for word in line.split()}
+    assert {"games", "sandbox", "evolve", "workers", "deploy"} <= copied
+    assert all((DEPLOY.parent / word).exists() for word in copied if word != "./")
+    assert "compileall" in text
+    assert re.search(r"^USER csro$", text, re.M)
+
+
+@pytest.mark.parametrize(
+    ("line", "address"),
+    [
+        ("CSRO_REDIS_URL=redis://:pass%40word@store:6380", "store:6380 pass@word"),
+        ("export CSRO_REDIS_URL='rediss://:pw@store'", "rediss://store:6379 pw"),
+        ("CSRO_REDIS_URL=unix:///tmp/socket", ""),
+        ("OPENAI_API_KEY=x", ""),
+    ],
+)
+def test_the_head_finds_the_store(tmp_path: Path, line: str, address: str) -> None:
+    file = tmp_path / "secrets.env"
+    file.write_text(f"# keys\n{line}\n")
+    assert store_address(file) == address
+    assert store_address(tmp_path / "none") == ""
+
+
+def test_no_deployment_file_holds_a_secret() -> None:
+    for path in DEPLOY.rglob("*"):
+        if path.is_file() and path.suffix in (".yaml", ".sh", ".service", ".conf"):
+            assert not re.search(r"(sk-[A-Za-z0-9]{8}|AIza|BEGIN [A-Z ]*PRIVATE KEY)", path.read_text()), path
