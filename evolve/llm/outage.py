@@ -88,7 +88,9 @@ class PatientLLM:
             except ProviderDownError as error:
                 self._fell(error, trying)
                 continue
-            self._rose()
+            # An answer to what was asked before the fall says nothing of now.
+            if trying:
+                self._rose()
             return completion
 
     async def _admission(self) -> bool:
@@ -122,9 +124,8 @@ class PatientLLM:
         self._report(self._outage)
 
     def _rose(self) -> None:
-        if self._outage is not None:
-            self._outage, self._pause_s = None, self._first_pause_s
-            self._report(None)
+        self._outage, self._pause_s = None, self._first_pause_s
+        self._report(None)
 
     def _check_patience(self, outage: Outage) -> None:
         if self._impatient or time.time() - outage.since_s >= self._patience_s:
