@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from games.core import FloatArray, Game, PolicyFactory, SourceGame
+from games.protocols import implements
 from games.seeds import episode_rng, sampling_rng, seat_seed
 
 PROBABILITY_TOLERANCE = 1e-6
@@ -100,7 +101,7 @@ def with_program_sources(game: Game, players: Sequence[object]) -> Game:
     A player is its text, or a factory that shows the attribute ``program_source``, or none. Whoever plays a match
     must go through here before it makes the episode.
     """
-    if not isinstance(game, SourceGame):
+    if not implements(game, SourceGame):
         return game
     return game.with_sources([p if isinstance(p, str) else getattr(p, "program_source", "") for p in players])
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from games.core import ActionArray, ActionHistory, ActionHistoryGame, Game, PolicyFactory
 from games.match import IllegalMoveError, choose_action
+from games.protocols import implements
 from games.seeds import sampling_rng, seat_seed
 from games.simulation import SimulationUse
 from sandbox import wire
@@ -85,7 +86,7 @@ def load_program(
         player=seat,
         seeds=tuple(seeds),
         num_actions=game.spec.num_actions,
-        num_rounds=game.num_rounds if isinstance(game, ActionHistoryGame) else 0,
+        num_rounds=game.num_rounds if implements(game, ActionHistoryGame) else 0,
         output_bytes=limits.output_bytes,
         simulated_bytes=limits.source_bytes if simulate else 0,
     )

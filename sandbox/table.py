@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 
 from games.core import ActionHistoryGame, Game
+from games.protocols import implements
 from games.seeds import seat_seed
 from games.simulation import SimulatedGame
 from sandbox import wire
@@ -37,7 +38,7 @@ class Table:
         self._zygote = zygote
         self._limits = limits
         self._stack = contextlib.ExitStack()
-        self.simulator = Simulator(zygote, game, limits) if isinstance(game, SimulatedGame) else None
+        self.simulator = Simulator(zygote, game, limits) if implements(game, SimulatedGame) else None
 
     def __enter__(self) -> Table:
         return self
@@ -62,7 +63,7 @@ class Table:
     def play(self, players: Sequence[Player], seeds: Sequence[int]) -> list[Outcome]:
         """One match a seed, all in lockstep."""
         game = self.game
-        if isinstance(game, ActionHistoryGame) and game.spec.num_actions <= wire.MAX_BYTE_ACTIONS:
+        if implements(game, ActionHistoryGame) and game.spec.num_actions <= wire.MAX_BYTE_ACTIONS:
             return self._play_bytes(game, players, seeds)
         return self._play_episodes(players, seeds)
 

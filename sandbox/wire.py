@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgpack
@@ -82,7 +82,8 @@ class LoadRequest:
     simulated_bytes: int = 0
 
     def pack(self) -> bytes:
-        body: bytes = msgpack.packb({**asdict(self), "source": self.source.encode("utf-8", "surrogatepass")})
+        fields = {**self.__dict__, "source": self.source.encode("utf-8", "surrogatepass")}
+        body: bytes = msgpack.packb(fields)
         return LENGTH.pack(len(body)) + body
 
     @classmethod

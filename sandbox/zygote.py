@@ -210,7 +210,6 @@ class Zygote:
             os.dup2(fds[0], 0)
             os.dup2(fds[1], 1)
             lowlevel.close_fds_from(2)
-            os.setsid()
             if operation == CANARY:
                 report = jail.run_canary(self._jail, jail.Quota(self._own_bytes + extra_bytes, 5), value)
                 wire.write_all(1, json.dumps(asdict(report)).encode())

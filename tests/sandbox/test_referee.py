@@ -105,6 +105,20 @@ class Policy:
             assert record.actions[9, seat] == seat
 
 
+def test_a_child_has_forgotten_its_rehearsal(referee: Referee) -> None:
+    source = """
+import gc, linecache, sys
+others = [o for o in gc.get_objects() if isinstance(o, type) and o.__module__ == "policy"]
+others += [o for o in gc.get_objects() if type(o) is dict and o.get("__name__") == "policy" and o is not globals()]
+lines = "".join(linecache.getlines("<policy>"))
+def policy(observation):
+    assert not others and sys.modules["policy"].__dict__ is globals() and "others" in lines
+    return 1
+"""
+    record = referee.play(GAME, [source, trusted(0)], seeds=SEEDS[:1])[0]
+    assert isinstance(record, MatchRecord), record
+
+
 @pytest.mark.parametrize("lockstep", [1, 3, 8])
 def test_a_turn_taking_game_with_chance_and_legal_actions(referee: Referee, lockstep: int) -> None:
     outcomes = referee.play(Countdown(lockstep), [TAKER] * 3, seeds=SEEDS[:10])
