@@ -187,14 +187,33 @@ def test_two_populations_get_a_mixture_each_and_general_sum_a_matrix_each(tmp_pa
         assert "Iteration 0: 2 × 1 policies" in page.text
 
 
-def test_three_players_get_mixtures_and_a_note(tmp_path: Path) -> None:
+def test_three_players_see_their_policies_against_the_others_mixtures(tmp_path: Path) -> None:
     run = finished_run(tmp_path / "run")
-    game = EmpiricalGame("common_payoff", False, (("a",), ("b",), ("c",)))
-    game = game.with_payoff(("a", "b", "c"), OpponentReturn(1.0, 0.1, 5))
-    entry = {"iteration": 0, "meta_strategy": [{"a": 1.0}, {"b": 1.0}, {"c": 1.0}], **game.to_json()}
+    game = EmpiricalGame("general_sum", False, (("a", "d"), ("b",), ("c", "e")))
+    for k, profile in enumerate(game.missing()):
+        game = game.with_payoff(profile, *(OpponentReturn(float(player + k), 0.3, 5) for player in range(3)))
+    weights = [{"a": 0.5, "d": 0.5}, {"b": 1.0}, {"c": 1.0, "e": 0.0}]
+    entry = {"iteration": 0, "meta_strategy": weights, **game.to_json()}
     write_json(run.path / "payoffs.json", {"iterations": [entry]})
+    page = shown(run.path)
+    assert "Population 2: how much" in page.text
+    for player in range(3):
+        assert f"return of player {player}'s policies against the other players' mixtures" in page.text
+    # Profiles (a b c), (a b e), (d b c), (d b e) are numbered 0 to 3; player 1's policy meets 0 and 2 half of the time.
+    assert "b against mixtures: 2.00 ± 0.21, 10 matches" in (run.path / "report.html").read_text()
+
+
+def test_each_of_three_players_has_its_results(tmp_path: Path) -> None:
+    run = finished_run(tmp_path / "run")
+    summary = json.loads((run.path / "summary.json").read_text())
+    final = summary["final"]
+    final["players"] = [dict(final), {**final, "pop_return": 7.5}, {**final, "pop_return": 8.5}]
+    final["opponent"] = final["players"][1]
+    final |= {"nash_conv": 0.25, "payoff_matches": 4200, "top_up_matches": 600}
+    write_json(run.path / "summary.json", summary)
     text = shown(run.path).text
-    assert "it is drawn for two players only" in text and "Population 2: how much" in text
+    assert all(f"Player {player}" in text for player in range(3))
+    assert "0.25 (exact)" in text and "Matches behind the payoffs" in text and "4,200" in text and "600" in text
 
 
 # -- runs that did not end, files that do not read ---------------------------------------------------------------------

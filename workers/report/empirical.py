@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from workers.report import charts, listing
 from workers.report.figures import Figure, compact
-from workers.report.run_files import Payoffs, RunFiles
+from workers.report.payoffs import MIXTURES, Payoffs
+from workers.report.run_files import RunFiles
 
 _WRITTEN_CELLS_UP_TO = 10  # policies; a larger payoff matrix shows colours, and its numbers on demand
 
@@ -71,10 +72,15 @@ def _heat_map(run: RunFiles, payoffs: Payoffs, top: float, written: bool) -> Hea
         for row, line in zip(payoffs.rows, payoffs.cells, strict=True)
     )
     whose = "the row policy" if payoffs.player == 0 else "the column policy"
+    several = payoffs.columns == (MIXTURES,)
+    if several:
+        whose = f"player {payoffs.player}'s policies against the other players' mixtures"
     caption = f"Iteration {payoffs.iteration}: return of {whose}, \N{PLUS-MINUS SIGN} standard error. "
     caption += f"Colours run from {compact(-top)} to {compact(top)}."
     size = f"{len(payoffs.rows)} \N{MULTIPLICATION SIGN} {len(payoffs.columns)} policies"
     seat = "" if payoffs.player == 0 else ", the column policy's returns"
+    if several:
+        size, seat = f"{len(payoffs.rows)} policies", f" of player {payoffs.player}"
     numbers = (
         ", with numbers" if written and max(len(payoffs.rows), len(payoffs.columns)) > _WRITTEN_CELLS_UP_TO else ""
     )

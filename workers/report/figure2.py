@@ -15,7 +15,8 @@ from markupsafe import Markup
 
 from workers.report import charts
 from workers.report.figures import compact, count
-from workers.report.run_files import RunFiles, as_int, as_list, as_map, as_number, as_text
+from workers.report.run_files import RunFiles
+from workers.report.values import as_int, as_list, as_map, as_number, as_text
 
 _STYLE = """
 text { font: 11px system-ui, sans-serif; fill: #1d2126; }

@@ -18,19 +18,10 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from workers.report import charts, empirical, figure2, listing, profiles, programs
+from workers.report import charts, empirical, figure2, listing, profiles, programs, yields
 from workers.report.figures import Figure, compact, count, decimal, duration, share
-from workers.report.run_files import (
-    Iteration,
-    RunFiles,
-    as_figure,
-    as_int,
-    as_list,
-    as_map,
-    as_number,
-    as_text,
-    read_run,
-)
+from workers.report.run_files import Iteration, RunFiles, read_run
+from workers.report.values import as_figure, as_int, as_list, as_map, as_number, as_text
 
 _METRICS = {
     "pop_return": "PopReturn",
@@ -49,6 +40,8 @@ _METRICS = {
     "nash_conv": "NashConv",
 }
 _NOT_METRICS = ("exact", "matches_per_bot", "matches", "start", "step", "value", "exploitability_in_pool")
+_EXACT = ("nash_conv",)  # computed, not sampled: no error and no matches
+_COUNTS = {"payoff_matches": "Matches behind the payoffs", "top_up_matches": "of them added where they matter"}
 
 
 @dataclass(frozen=True)
@@ -99,6 +92,8 @@ def render(run: RunFiles, name: str) -> str:
         heat_maps=empirical.heat_maps(run),
         mixtures=empirical.mixtures(run),
         islands=programs.island_charts(run),
+        yields=yields.tables(run.summary),
+        effort=yields.effort(run.summary),
         members=programs.members(run),
         descents=[programs.descent(run, promotion) for promotion in run.promotions],
     )
@@ -131,6 +126,8 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
     budget = as_map(summary.get("budget"))
     spent = [_amount(key, value) for key, value in budget.items() if value or key != "unpriced_calls"]
     facts.append(("Spent", ", ".join(spent)))
+    counted = ((label, as_int(run.final.get(key))) for key, label in _COUNTS.items())
+    facts += [(label, f"{number:,}") for label, number in counted if number]
     versions = as_map(summary.get("versions"))
     facts.append(("Versions", ", ".join(f"{name} {as_text(v)}" for name, v in versions.items())))
     return [(label, value) for label, value in facts if value]
@@ -159,11 +156,11 @@ def _amount(key: str, value: object) -> str:
 
 
 def _results(final: Mapping[str, object]) -> list[Result]:
-    """Of the first player, and in games with two populations of the second."""
-    opponent = as_map(final.get("opponent"))
-    if not opponent:
+    """Of every player that has a population of its own; figures of the whole profile stand with the first one's."""
+    others = [as_map(player) for player in as_list(final.get("players"))[1:]] or [as_map(final.get("opponent"))]
+    if not others[0]:
         return [_result(final, "")]
-    return [_result(final, "Player 0"), _result(opponent, "Player 1")]
+    return [_result(player, f"Player {k}") for k, player in enumerate([final, *others])]
 
 
 def _result(final: Mapping[str, object], heading: str) -> Result:
@@ -185,8 +182,10 @@ def _metrics(final: Mapping[str, object]) -> list[tuple[str, Figure]]:
     metrics = []
     for key, value in final.items():
         figure = as_figure(value, matches)
-        if figure is None or key.endswith("_stderr") or key in _NOT_METRICS:
+        if figure is None or key.endswith("_stderr") or key in _NOT_METRICS or key in _COUNTS:
             continue
+        if key in _EXACT:
+            figure = Figure(figure.mean, 0.0, 0)
         stderr = as_number(final.get(f"{key}_stderr", figure.stderr))
         metrics.append((_METRICS.get(key, key.replace("_", " ")), Figure(figure.mean, stderr, figure.matches)))
     return metrics

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workers.report.figures import Figure
-from workers.report.run_files import as_int, as_list, as_map, as_number, as_text
+from workers.report.values import as_int, as_list, as_map, as_number, as_text
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from workers.report import charts, listing
 from workers.report.figures import count
-from workers.report.run_files import Ancestor, PoolEntry, Promotion, RunFiles, as_map, as_weights
+from workers.report.run_files import Ancestor, PoolEntry, Promotion, RunFiles
+from workers.report.values import as_map, as_weights
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from evolve.program import Program
+from evolve.scoring import LINEUP
 from workers.report.figures import Figure
+from workers.report.payoffs import Payoffs, payoffs_of
+from workers.report.values import as_figure, as_int, as_list, as_map, as_number, as_text, as_weights
 
 _SHORT_ID = 8
 _PLACE = re.compile(r"^(\d+[-_])+")  # player and place in the pool, which order the files
@@ -40,19 +42,6 @@ class Iteration:
     llm_calls: int | None
     wall_s: float | None
     rejected: tuple[tuple[str, str, str], ...]  # id, fault, detail of finalists that were not promoted
-
-
-@dataclass(frozen=True)
-class Payoffs:
-    """The empirical game at one iteration, as ``player`` sees it: rows are the policies of player 0, ``cells`` the
-    returns of ``player``; ``weights`` is one mixture per population. ``rows`` is empty if it cannot be drawn."""
-
-    iteration: int
-    player: int
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    cells: tuple[tuple[Figure | None, ...], ...]
-    weights: tuple[Mapping[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -101,7 +90,9 @@ class RunFiles:
         return as_map(self.summary.get("final"))
 
     def label(self, program_id: str) -> str:
-        """The name of a pooled program, else the head of its id."""
+        """The name of a pooled program, or of each in a line-up, else the head of its id."""
+        if LINEUP in program_id:
+            return ", ".join(map(self.label, program_id.split(LINEUP)))
         return next((p.label for p in self.pool if p.id == program_id), program_id[:_SHORT_ID])
 
 
@@ -113,7 +104,7 @@ def read_run(run_dir: Path) -> RunFiles:
     summary = as_map(_json(run_dir / "summary.json", notes))
     payoffs = as_map(_json(run_dir / "payoffs.json", notes))
     events = _events(run_dir / "events.jsonl", notes)
-    solved = tuple(p for entry in as_list(payoffs.get("iterations")) for p in _payoffs(as_map(entry)))
+    solved = tuple(p for entry in as_list(payoffs.get("iterations")) for p in payoffs_of(as_map(entry)))
     promoted = [program_id for p in solved for program_id in (*p.rows, *p.columns)]
     pool = _pool(run_dir / "policies", promoted, notes)
     known = {entry.id: entry.program.source for entry in pool}
@@ -128,49 +119,6 @@ def read_run(run_dir: Path) -> RunFiles:
         commits=tuple(e for e in events if e.get("type") == "commit"),
         notes=tuple(notes),
     )
-
-
-# -- values of unknown type ---------------------------------------------------------------------------------------
-
-
-def as_map(value: object) -> Mapping[str, object]:
-    return value if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> Sequence[object]:
-    return value if isinstance(value, list) else []
-
-
-def as_number(value: object) -> float | None:
-    """A finite number, else ``None``."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def as_int(value: object) -> int | None:
-    number = as_number(value)
-    return None if number is None else int(number)
-
-
-def as_text(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
-
-
-def as_figure(value: object, matches: int | None = None) -> Figure | None:
-    """A figure from a plain number or from a map of mean (or mean_return), stderr and matches."""
-    if isinstance(value, dict):
-        mean = as_number(value.get("mean", value.get("mean_return")))
-        found = as_int(value.get("matches"))
-        stderr = as_number(value.get("stderr"))
-        return None if mean is None else Figure(mean, stderr, found if found is not None else matches)
-    mean = as_number(value)
-    return None if mean is None else Figure(mean, None, matches)
-
-
-def as_weights(value: object) -> dict[str, float]:
-    weights = {key: as_number(weight) for key, weight in as_map(value).items()}
-    return {key: weight for key, weight in weights.items() if weight is not None}
 
 
 # -- files --------------------------------------------------------------------------------------------------------
@@ -239,39 +187,6 @@ def _iteration(entry: Mapping[str, object]) -> Iteration:
             for r in map(as_map, as_list(entry.get("rejected")))
         ),
     )
-
-
-def _payoffs(entry: Mapping[str, object]) -> Iterator[Payoffs]:
-    """One record in symmetric games and where one player's returns fix the other's; else one per player."""
-    number = as_int(entry.get("iteration")) or 0
-    strategy = entry.get("meta_strategy")
-    weights = tuple(map(as_weights, as_list(strategy))) if isinstance(strategy, list) else (as_weights(strategy),)
-    ids, tables = as_list(entry.get("ids")), [entry.get(key) for key in ("mean", "stderr", "n")]
-    if all(isinstance(i, str) for i in ids):
-        names = tuple(map(as_text, ids))
-        yield Payoffs(number, 0, names, names, _cells(names, names, tables), weights)
-        return
-    seats = [tuple(map(as_text, as_list(population))) for population in ids]
-    if len(seats) != 2:
-        yield Payoffs(number, 0, (), (), (), weights)
-        return
-    for player in range(2 if entry.get("utility") == "general_sum" else 1):
-        own = [as_list(table)[player] if len(as_list(table)) > player else None for table in tables]
-        yield Payoffs(number, player, seats[0], seats[1], _cells(seats[0], seats[1], own), weights)
-
-
-def _cells(
-    rows: Sequence[str], columns: Sequence[str], tables: Sequence[object]
-) -> tuple[tuple[Figure | None, ...], ...]:
-    def cell(table: object, i: int, j: int) -> float | None:
-        row = as_list(as_list(table)[i]) if len(as_list(table)) > i else []
-        return as_number(row[j]) if len(row) > j else None
-
-    def figure(i: int, j: int) -> Figure | None:
-        mean, stderr, matches = (cell(table, i, j) for table in tables)
-        return None if mean is None else Figure(mean, stderr, None if matches is None else int(matches))
-
-    return tuple(tuple(figure(i, j) for j in range(len(columns))) for i in range(len(rows)))
 
 
 def _islands(events: Sequence[Mapping[str, object]]) -> dict[int, dict[int, tuple[IslandPoint, ...]]]:
