@@ -15,7 +15,7 @@ import shlex
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from workers.remote import WORKER_RESOURCE
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _STOP_TIMEOUT_S = 60.0
+_READY_TIMEOUT_S = 90.0
 _TALKATIVE = (  # each sets its own level to INFO, for uploads and closed sockets
     "ray.dashboard.modules.dashboard_sdk",
     "ray.dashboard.modules.job.sdk",
@@ -138,14 +139,29 @@ class JobServer:
         with tempfile.TemporaryDirectory(prefix="csro-job-") as directory, self._told():
             # Uploaded under the digest of its content, so it holds the experiment and nothing that changes.
             (Path(directory) / "experiment.toml").write_text(submission.experiment.to_toml(), encoding="utf-8")
-            self._client.submit_job(
-                entrypoint=shlex.join(words),
-                submission_id=submission.experiment.run_id,
-                runtime_env={"working_dir": directory},
-                metadata=submission.metadata(),
-                entrypoint_num_cpus=0,
-                entrypoint_resources=self._worker_share(),
+            self._when_ready(
+                lambda: self._client.submit_job(
+                    entrypoint=shlex.join(words),
+                    submission_id=submission.experiment.run_id,
+                    runtime_env={"working_dir": directory},
+                    metadata=submission.metadata(),
+                    entrypoint_num_cpus=0,
+                    entrypoint_resources=self._worker_share(),
+                )
             )
+
+    @staticmethod
+    def _when_ready(send: Callable[[], str]) -> None:
+        """A cluster answers some time before its machines take jobs."""
+        end = time.monotonic() + _READY_TIMEOUT_S
+        while True:
+            try:
+                send()
+                return
+            except RuntimeError as error:
+                if "No available agent" not in str(error) or time.monotonic() > end:
+                    raise
+            time.sleep(1.0)
 
     def _worker_share(self) -> dict[str, float] | None:
         """Keeps drivers off the head where the cluster has worker machines (see ``workers.remote``)."""
