@@ -174,7 +174,8 @@ class Controller:
     def search_started(self, task: BestResponseTask, record: IterationRecord) -> None:
         if self._interrupted:
             raise RunInterruptedError
-        support = ", ".join(f"{i[:8]} {w:.2f}" for i, w in record.opponents.items())
+        named = {"+".join(i[:8] for i in key.split(LINEUP)): weight for key, weight in record.opponents.items()}
+        support = ", ".join(f"{name} {weight:.2f}" for name, weight in named.items())
         self._telemetry.say(f"iteration {record.iteration}: best response to {support}")
         self._current = _Current(task, record.iteration, [])
 
@@ -238,6 +239,7 @@ class Controller:
                 {
                     "type": "island",
                     "iteration": iteration,
+                    "player": self._current.task.scoring.player,
                     "island": island.ref.index,
                     "epoch": island.ref.epoch,
                     "committed": progress.committed,
