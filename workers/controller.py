@@ -20,6 +20,7 @@ from evolve.oracles.evolver import Search
 from evolve.oracles.registry import make_oracle
 from evolve.program import Program
 from evolve.psro import IterationRecord
+from evolve.scoring import LINEUP
 from games.core import Game
 from games.registry import make_game
 from workers import offers
