@@ -18,7 +18,6 @@ from typing import Literal, Protocol
 
 from evolve.archive.progress import Progress
 from evolve.candidate import Candidate, IslandRef, Operator
-from evolve.program import Program
 from evolve.scoring import Evaluation
 
 
@@ -206,10 +205,6 @@ class Archive(Protocol):
 
     def renew(self, ticket: Ticket, now_s: float) -> bool:
         """Prolongs the lease. False if the ticket is no longer the holder."""
-        ...
-
-    def holds(self, program: Program) -> bool:
-        """Is this normalised source in the archive already (scored or failed)?"""
         ...
 
     def seen(self, name: str, as_of: int) -> Candidate | None:

@@ -15,7 +15,6 @@ from evolve.archive.sampling import Board, Draw, check_uniforms, draw, reference
 from evolve.archive.store import Record
 from evolve.archive.upkeep import migrate, reseed, reset_weaker_half
 from evolve.candidate import Candidate, IslandRef
-from evolve.program import Program
 from evolve.scoring import Failed, Scored
 
 KEPT_FAILURES = 16
@@ -125,10 +124,6 @@ class MemoryArchive:
             if holder:
                 proposal.lease_end_s = now_s + self._settings.lease_s
             return holder
-
-    def holds(self, program: Program) -> bool:
-        with self._lock:
-            return program.id in self._programs
 
     def seen(self, name: str, as_of: int) -> Candidate | None:
         with self._lock:

@@ -29,7 +29,6 @@ from evolve.archive.island import Entry, entry, founding
 from evolve.archive.progress import Effort, IslandStatus, Progress, Yield
 from evolve.archive.sampling import Draw, check_uniforms, reference, resolve, uniforms_needed
 from evolve.candidate import Candidate, IslandRef, Operator
-from evolve.program import Program
 from evolve.scoring import Evaluation, Failed, Scored
 
 _SHARED = (
@@ -107,9 +106,6 @@ class RedisArchive:
         if answer is None:
             raise _unknown(ticket)
         return bool(answer)
-
-    def holds(self, program: Program) -> bool:
-        return bool(self._commands.call("HEXISTS", self._programs, program.id))
 
     def seen(self, name: str, as_of: int) -> Candidate | None:
         arrival = self._commands.call("HGET", self._key["index"], f"seen:{name}")

@@ -27,8 +27,8 @@ def test_founders_are_on_every_island_once(store: Store) -> None:
     archive.found([scored("late", 9.0)])
     assert [(i.programs, i.best, i.mean) for i in archive.progress().islands] == [(2, 1.0, 0.75)] * 2
     assert [c.score for c in archive.best(9)] == [1.0, 0.5]
-    assert archive.holds(failed("broken").program)
-    assert not archive.holds(scored("late", 9.0).program)
+    assert archive.candidate(failed("broken").program.id) is not None
+    assert archive.candidate(scored("late", 9.0).program.id) is None
     assert archive.progress().failures == {}
 
 
@@ -164,7 +164,7 @@ def test_the_commit_of_an_earlier_holder_is_refused(store: Store) -> None:
     before = archive.progress(), archive.operations()
     assert archive.commit(stale, scored("stale", 5.0), HALVES) is Commit.STALE_LEASE
     assert (archive.progress(), archive.operations()) == before
-    assert not archive.holds(scored("stale", 5.0).program)
+    assert archive.candidate(scored("stale", 5.0).program.id) is None
     assert archive.commit(holder, scored("child", 1.0), HALVES) is Commit.ADDED
     assert archive.commit(stale, scored("stale", 5.0), HALVES) is Commit.STALE_LEASE
     assert archive.progress().outcomes == {"added": 1}
@@ -222,7 +222,7 @@ def test_the_child_of_a_reset_island_is_stale_but_kept(store: Store) -> None:
     assert archive.commit(on_weak, child, HALVES) is Commit.STALE_ISLAND
     assert archive.commit(on_weak, child, HALVES) is Commit.STALE_ISLAND
     assert archive.progress().islands[0].programs == 1
-    assert archive.holds(child.program)
+    assert archive.candidate(child.program.id) is not None
     assert archive.best(1) == [child]
     assert archive.progress().outcomes["stale_island"] == 1
     assert drawn.parents[0].score in (0.0, 1.0)

@@ -81,7 +81,7 @@ def test_a_damaged_record_in_the_store_is_named(redis_store: RedisStore) -> None
     connection.call("DEL", key)
     connection.call("SET", key, "not a hash")
     with pytest.raises(CorruptRecordError, match="not of its kind"):
-        archive.holds(candidate.program)
+        archive.candidate(candidate.program.id)
 
 
 def test_a_run_of_another_schema_is_refused_before_anything_is_read(redis_store: RedisStore) -> None:
