@@ -179,10 +179,11 @@ def _result(final: Mapping[str, object], heading: str) -> Result:
 def _metrics(final: Mapping[str, object]) -> list[tuple[str, Figure]]:
     """Every scalar of ``final``, with its ``_stderr`` neighbour as its error."""
     matches = as_int(final.get("matches_per_bot"))
+    unneeded = ("pop_expl_naive", "agg_score_naive") if final.get("exact") is True else ()
     metrics = []
     for key, value in final.items():
         figure = as_figure(value, matches)
-        if figure is None or key.endswith("_stderr") or key in _NOT_METRICS or key in _COUNTS:
+        if figure is None or key.endswith("_stderr") or key in (*_NOT_METRICS, *_COUNTS, *unneeded):
             continue
         if key in _EXACT:
             figure = Figure(figure.mean, 0.0, 0)

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from workers.report import charts, listing
 from workers.report.figures import count
 from workers.report.run_files import Ancestor, PoolEntry, Promotion, RunFiles
-from workers.report.values import as_map, as_weights
+from workers.report.values import as_list, as_map, as_weights
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,26 @@ class Descent:
     diff: Markup | None
 
 
-def island_charts(run: RunFiles) -> list[tuple[int, Markup, list[tuple[int, str]]]]:
-    """Iteration, fitness curves, and island with colour class. A reset island starts a new line."""
+def island_charts(run: RunFiles) -> list[tuple[str, Markup, list[tuple[int, str]]]]:
+    """Which search, fitness curves, and island with colour class. A reset island starts a new line."""
     shown = []
-    for iteration, islands in run.islands.items():
+    several = len({player for _, player in run.islands}) > 1
+    for (iteration, player), islands in run.islands.items():
+        search = f"Iteration {iteration}, player {player}" if several else f"Iteration {iteration}"
         series = []
         for island, points in islands.items():
             epochs = [list(group) for _, group in groupby(points, key=lambda p: p.epoch)]
             runs = tuple(tuple(charts.Point(p.committed, p.best) for p in epoch) for epoch in epochs)
             series.append(charts.Series(f"island {island}", runs))
-        title = (
-            f"Iteration {iteration}: best return on each of {count(len(islands), 'island', 'islands')} during search"
-        )
+        title = f"{search}: best return on each of {count(len(islands), 'island', 'islands')} during search"
         legend = [(island, charts.colour(k)) for k, island in enumerate(islands)]
-        shown.append((iteration, charts.line_chart(series, title, "programs committed", "best return"), legend))
+        shown.append((search, charts.line_chart(series, title, "programs committed", "best return"), legend))
     return shown
 
 
 def members(run: RunFiles) -> list[Member]:
-    opponent = as_map(run.final.get("opponent"))
-    weights = {**as_weights(run.final.get("meta_strategy")), **as_weights(opponent.get("meta_strategy"))}
+    others = map(as_map, [run.final.get("opponent"), *as_list(run.final.get("players"))])
+    weights = {i: w for player in (run.final, *others) for i, w in as_weights(player.get("meta_strategy")).items()}
     if not weights and run.payoffs:
         weights = {program_id: w for mixture in run.payoffs[-1].weights for program_id, w in mixture.items()}
     return [Member(p, weights.get(p.id), listing.highlighted(p.program.source)) for p in run.pool]

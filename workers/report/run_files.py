@@ -80,7 +80,7 @@ class RunFiles:
     pool: tuple[PoolEntry, ...]
     iterations: tuple[Iteration, ...]
     payoffs: tuple[Payoffs, ...]
-    islands: Mapping[int, Mapping[int, tuple[IslandPoint, ...]]]
+    islands: Mapping[tuple[int, int], Mapping[int, tuple[IslandPoint, ...]]]  # by iteration and player, then island
     promotions: tuple[Promotion, ...]
     commits: tuple[Mapping[str, object], ...] = ()
     notes: tuple[str, ...] = field(default=())
@@ -189,16 +189,17 @@ def _iteration(entry: Mapping[str, object]) -> Iteration:
     )
 
 
-def _islands(events: Sequence[Mapping[str, object]]) -> dict[int, dict[int, tuple[IslandPoint, ...]]]:
-    """Iteration -> island -> its points, in the order of the events."""
-    curves: dict[int, dict[int, list[IslandPoint]]] = {}
+def _islands(events: Sequence[Mapping[str, object]]) -> dict[tuple[int, int], dict[int, tuple[IslandPoint, ...]]]:
+    """(Iteration, player) -> island -> its points, in the order of the events."""
+    curves: dict[tuple[int, int], dict[int, list[IslandPoint]]] = {}
     for event in events:
         iteration, island = as_int(event.get("iteration")), as_int(event.get("island"))
         committed, best = as_number(event.get("committed")), as_number(event.get("best"))
         if event.get("type") != "island" or iteration is None or island is None or committed is None or best is None:
             continue
         point = IslandPoint(committed, as_int(event.get("epoch")) or 0, best)
-        curves.setdefault(iteration, {}).setdefault(island, []).append(point)
+        search = (iteration, as_int(event.get("player")) or 0)
+        curves.setdefault(search, {}).setdefault(island, []).append(point)
     return {i: {k: tuple(points) for k, points in sorted(islands.items())} for i, islands in sorted(curves.items())}
 
 
