@@ -163,12 +163,19 @@ class JobServer:
                     raise
             time.sleep(1.0)
 
+    def machines(self) -> dict[str, bool]:
+        """The cluster's living machines by name, and whether each takes csro's work."""
+        alive = [node for node in self._nodes() if node.get("raylet", {}).get("state") == "ALIVE"]
+        workers = {node["hostname"] for node in alive if _offers_work(node)}
+        return {node["hostname"]: not workers or node["hostname"] in workers for node in alive}
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        nodes: list[dict[str, Any]] = self._get("/nodes?view=summary")["data"]["summary"]
+        return nodes
+
     def _worker_share(self) -> dict[str, float] | None:
         """Keeps drivers off the head where the cluster has worker machines (see ``workers.remote``)."""
-        nodes = self._get("/nodes?view=summary")["data"]["summary"]
-        names = {name for node in nodes for name in node.get("raylet", {}).get("resourcesTotal", {})}
-        camel = WORKER_RESOURCE.partition("_")[0] + WORKER_RESOURCE.partition("_")[2].capitalize()
-        return {WORKER_RESOURCE: 0.001} if names & {WORKER_RESOURCE, camel} else None  # the page renames keys
+        return {WORKER_RESOURCE: 0.001} if any(map(_offers_work, self._nodes())) else None
 
     def _get(self, path: str) -> Any:
         with self._told():
@@ -243,6 +250,13 @@ def _ray_address_unset() -> Iterator[None]:
         yield
     finally:
         os.environ.update(held)
+
+
+def _offers_work(node: Mapping[str, Any]) -> bool:
+    """Ray's page of nodes writes names of resources its own way."""
+    first, _, second = WORKER_RESOURCE.partition("_")
+    names = node.get("raylet", {}).get("resourcesTotal", {})
+    return bool({WORKER_RESOURCE, first + second.capitalize()} & set(names))
 
 
 def _job(details: Any) -> Job:

@@ -161,11 +161,13 @@ def test_keys_reach_the_provider_and_nothing_that_stays(ray: Cluster) -> None:
         assert job["status"] == "succeeded", ray.csro("logs", "keyed").stdout
         assert len(provider.billed) == 8
     described = json.dumps(ray.json("jobs")) + ray.csro("watch", "keyed", "--once").stdout
+    everything = [path for root in (ray.folder, ray.temp) for path in root.rglob("*") if path.is_file()]
+    assert any("logs" in path.parts for path in everything)
     for canary in (API_KEY, PASSWORD):
         assert canary not in described
-        found = [path for path in ray.folder.rglob("*") if path.is_file() and canary.encode() in path.read_bytes()]
+        found = [path for path in everything if canary.encode() in path.read_bytes()]
         assert found == [secrets]
-        for pid in session_processes(ray.folder / "ray"):
+        for pid in session_processes(ray.temp):
             with contextlib.suppress(OSError):
                 assert canary.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
                 assert canary.encode() not in Path(f"/proc/{pid}/environ").read_bytes()

@@ -26,6 +26,7 @@ KEYS = {"openai": ("OPENAI_API_KEY",), "google": ("GEMINI_API_KEY", "GOOGLE_API_
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ray", action="store_true", help="also start Ray, or join the running cluster (some seconds)")
+    parser.add_argument("--address", metavar="URL", help="also the job server of the cluster with this dashboard")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,6 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     }
     if arguments.ray:
         report["ray"] = _ray()
+    if arguments.address:
+        report["cluster"] = _cluster(arguments.address)
     if arguments.json:
         print(json.dumps(report, allow_nan=False))
     else:
@@ -90,6 +93,19 @@ def _ray() -> dict[str, object]:
         return {"ok": True, "machines": remote.machines(), "cpus": remote.scorers_wanted(0, default_size(0))}
     finally:
         remote.disconnect()
+
+
+def _cluster(address: str) -> dict[str, object]:
+    """The cluster as one who submits jobs meets it."""
+    from workers.jobs import JobServer, address_of
+
+    try:
+        server = JobServer(address_of(address))
+        machines = server.machines()
+        takes = {name: "takes csro's work" if works else "head, or without csro" for name, works in machines.items()}
+        return {"ok": any(machines.values()), "machines": takes, "jobs": len(server.jobs())}
+    except RunFailedError as error:
+        return {"ok": False, "problem": str(error)}
 
 
 def _print(report: dict[str, dict[str, object]]) -> None:

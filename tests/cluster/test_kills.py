@@ -1,0 +1,127 @@
+"""The kill drill: SIGKILLs at random moments over every kind of process of one run on a cluster. What was acknowledged
+is there exactly once at the end, nothing is left pending, and the budget is exact.
+
+``CSRO_DRILL_KILLS`` sets how many (100 for the full drill; some minutes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evolve.archive.core import StoreUnavailableError
+from evolve.archive.redis import RedisStore
+from evolve.archive.server import ensure_server
+from evolve.llm.budget import Budget
+from tests.cluster.cluster import EXPERIMENT, Cluster, cluster, session_processes
+from tests.workers.runs import commits, completion_keys, stop_store
+
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("CSRO_DRILL_KILLS", "10"))
+PROPOSALS = max(40, 4 * KILLS)
+
+
+def title(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
+
+
+def victims(temp: Path, run: Path) -> dict[str, list[int]]:
+    """Pids by kind. The head's own raylet cannot come back without its head, so it is spared."""
+    found: dict[str, list[int]] = {"evolver": [], "scorer": [], "driver": [], "store": []}
+    for pid in session_processes(temp):
+        line = title(pid)
+        for kind, needle in (("evolver", "ray::Evolver"), ("scorer", "ray::Scorer")):
+            if line.startswith(needle):
+                found[kind].append(pid)
+        if "-m workers.job" in line and not line.startswith("/bin/"):
+            found["driver"].append(pid)
+    with contextlib.suppress(OSError, ValueError):
+        found["store"].append(int((run / "store" / "server.pid").read_text()))
+    return found
+
+
+def test_nothing_is_lost_or_done_twice_under_random_kills(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    killed: Counter[str] = Counter()
+    out = tmp_path / "run"
+    settings = ("--set", f"archive.proposals={PROPOSALS}", "--set", "workers.evolvers=2", "--set", "archive.lease_s=2")
+    with cluster(tmp_path) as running:
+        # An embedded store, for it is csro's own to bring back.
+        (tmp_path / "secrets.env").write_text("")
+        ray = Cluster(running.folder, running.temp, running.url, "", {**running.environment, "CSRO_REDIS_URL": ""})
+        file = tmp_path / "drill.toml"
+        file.write_text(EXPERIMENT)
+        words = ("submit", str(file), "--id", "drill", "--out", str(out), *settings)
+        ray.json(*words)
+        seen: dict[tuple[str, int], object] = {}
+        completions: set[str] = set()
+        try:
+            while killed.total() < KILLS:
+                time.sleep(rng.uniform(0.2, 1.5))
+                job = ray.job("drill")
+                if job["status"] == "succeeded":
+                    break
+                if job["status"] in ("failed", "stopped"):
+                    ray.json(*words)  # as its user would: submit the same again
+                    continue
+                _look(out, seen, completions)
+                found = victims(ray.temp, out)
+                # Drivers and the store cost seconds each to come back; the others die more often.
+                kind = rng.choices(list(found), weights=[4, 4, 1, 2])[0]
+                if found[kind]:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(rng.choice(found[kind]), signal.SIGKILL)
+                        killed[kind] += 1
+            _finish(ray, words)
+            _check(out, seen, completions)
+        finally:
+            stop_store(out)
+    print(f"killed: {dict(killed)}; {len(seen)} commits and {len(completions)} completions seen before a kill")
+    assert killed.total() >= min(KILLS, 8)
+
+
+def _finish(ray: Cluster, words: tuple[str, ...]) -> None:
+    for _ in range(20):
+        if ray.wait("drill", "succeeded", "failed", "stopped")["status"] == "succeeded":
+            return
+        ray.json(*words)
+    raise AssertionError(ray.csro("logs", "drill").stdout[-3000:])
+
+
+def _look(out: Path, seen: dict[tuple[str, int], object], completions: set[str]) -> None:
+    """Remembers all that is acknowledged now."""
+    address = out / "store" / "server.address"
+    if address.exists():
+        with contextlib.suppress(StoreUnavailableError):
+            store = RedisStore(f"unix://{address.read_text().strip()}", "drill")
+            seen.update(commits(store))
+            completions.update(completion_keys(store))
+            store.close()
+
+
+def _check(out: Path, seen: dict[tuple[str, int], object], completions: set[str]) -> None:
+    store = RedisStore(ensure_server(out / "store"), "drill")
+    end = commits(store)
+    events = [e for e in store.events() if e["type"] == "commit"]
+    assert len(events) == len(end) == 2 * PROPOSALS
+    assert {key: end[key] for key in seen} == seen
+    assert completion_keys(store) >= completions
+    ledger = store.ledger(Budget())
+    assert ledger.reserved() == {}
+    assert ledger.spent().llm_calls == len(completion_keys(store))
+    pending: Callable[[str], int] = lambda task: store.connection.call(  # noqa: E731
+        "ZCARD", f"{{csro:drill}}:archive:{task}:leases"
+    )
+    assert [pending("br-000"), pending("br-001")] == [0, 0]
+    store.close()
