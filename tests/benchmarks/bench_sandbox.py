@@ -157,7 +157,7 @@ def test_isolated_pair_against_in_process_play(core: int, policy: str) -> None:
     header = f"{'N':>4}{'in process':>12}{'isolated':>10}{'ratio':>7}{'all in':>9}{'sequential':>12}{'ratio':>7}"
     print(f"\n{policy}: microseconds a move, pair on one core (aim: ratios >= 90 % at N >= 32 from 5 us on)\n{header}")
     with Referee(LIMITS, core=core) as referee:
-        for count in (1, 8, 32, 64):
+        for count in (1, 8, 16, 32, 64):
             seeds = [match_seed(1, k) for k in range(count)]
             plain, alone, all_in, start = [], [], [], []
             for _ in range(4 if count < 32 else 3):

@@ -15,6 +15,7 @@ from evolve.scoring import Scored, ScoringTask
 from sandbox.faults import SandboxError
 from sandbox.limits import Limits
 from tests.sandbox import cages
+from workers import remote
 from workers.experiment import GameSettings
 from workers.pool import LocalPool
 from workers.scorer import ScorerConfig, ScoringProcess
@@ -71,6 +72,26 @@ def test_a_process_whose_sandbox_falls_below_the_minimum_takes_no_more_work() ->
     finally:
         pool.close()
     assert len(reasons) == 2
+
+
+@pytest.mark.slow
+def test_a_ray_actor_whose_sandbox_falls_below_the_minimum_takes_no_more_work() -> None:
+    reasons: list[str] = []
+    remote.connect(2)
+    try:
+        config = ScorerConfig(GameSettings("repeated_rps", {"num_rounds": 10}), Limits())
+        pool = remote.RayPool.start(config, 2, "test-pool", print)
+        pool.roster.report = reasons.append
+
+        async def run() -> None:
+            weak = await pool.call(lose_the_sandbox, "no_landlock")
+            assert all([(await pool.call(ScoringProcess.score, PAPER, TASK)).level >= 3 for _ in range(6)])
+            assert await pool.call(pid) != weak
+            assert len(reasons) == 1 and "level 2 is below the minimum 3" in reasons[0]
+
+        asyncio.run(run())
+    finally:
+        remote.disconnect()
 
 
 def test_an_evaluation_carries_the_lowest_level_that_its_matches_had() -> None:
