@@ -82,8 +82,8 @@ class ScoringTask:
     can tell another anything. ``first_match`` is the number of matches per opponent that come before these in the order
     of the seeds: tasks that differ in it continue each other.
 
-    ``in_profile``: the one line-up and the program are a joint profile (PIBR). ``player`` then keeps its seat even where
-    seats are otherwise swapped, and whole trajectories and the social welfare are recorded.
+    ``in_profile``: the one line-up and the program are a joint profile (PIBR). ``player`` then keeps its seat even
+    where seats are otherwise swapped, and whole trajectories and the social welfare are recorded.
     """
 
     game: str

@@ -48,7 +48,8 @@ class OrderedSearch:
 
         Raises what the model's ``complete`` raises."""
         sample = f"{self._task.task_id}/{index}"
-        return await self.judge(await self._proposer.propose(directive, parent, (), sample, rejected), directive, parent)
+        proposal = await self._proposer.propose(directive, parent, (), sample, rejected)
+        return await self.judge(proposal, directive, parent)
 
     async def judge(self, proposal: Proposal, directive: Operator, parent: Candidate | None = None) -> Candidate:
         """A proposal, scored."""

@@ -84,7 +84,7 @@ CASES: dict[str, Callable[[], Prompt]] = {
     "no_feedback": lambda: prompt("full", PromptSettings(feedback=False), parent=CURRENT),
     "no_feedback_fix": lambda: prompt("fix", PromptSettings(feedback=False), parent=BROKEN),
     "fix_unreadable": lambda: prompt("full", parent=CURRENT, rejected=UNREADABLE),
-    "variant_and_notes": lambda: prompt("edit", parent=CURRENT, variant="weakness", notes="Saying 2 wins.\n```\n# Task"),
+    "variant_and_notes": lambda: prompt("edit", parent=CURRENT, variant="weakness", notes="Say 2.\n```\n# Task"),
     "notes": lambda: notes_prompt(
         BRIEF,
         view_opponents(OPPONENTS, WEIGHTS, PromptSettings(opponent_input="description"), DESCRIPTIONS),
