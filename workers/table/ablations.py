@@ -19,6 +19,7 @@ def table() -> Table:
         _row("alpha_evolve", "islands (AlphaEvolve)", "rrps_alpha_evolve"),
         _row("one_island", "one island", "rrps_alpha_evolve", {"archive.num_islands": 1, "archive.reset_interval": 0}),
         _row("no_inspirations", "islands, parents alone", "rrps_alpha_evolve", {"archive.num_inspirations": 0}),
+        _row("no_carry_over", "islands, each search anew", "rrps_alpha_evolve", {"oracle.carry_over": 0}),
         _row("no_edits", "islands, full rewrites only", "rrps_alpha_evolve", {"oracle.edit_share": 0.0}),
         _row("offline", "islands, offline mutation", "rrps_alpha_evolve", fixed={"llm.model": "offline"}),
     )
