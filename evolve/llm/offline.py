@@ -106,16 +106,19 @@ class OfflineLLM:
             return criticise(reading.reviewed)
         if reading.tag == "new_instructions" and reading.instructions is not None:
             return enclosed(reword(reading.instructions, self._generator(prompt)), reading.tag)
+        return self._variation(reading, prompt)
+
+    def _variation(self, reading: Reading, prompt: Prompt) -> str:
         if reading.program is None:
             return "The prompt shows no program that parses, and the offline proposer can only vary programs."
         child = vary(reading.program, reading.others, self._generator(prompt))
         if child is None:
             return "No sound variation of the program was found."
         if reading.wants_edits:
-            return "A random variation of the program.\n\n" + search_replace(reading.program.text, child)
-        if reading.tag:
-            return "A random variation of the program.\n\n" + enclosed(child, reading.tag)
-        return f"A random variation of the program.\n\n```python\n{child.rstrip()}\n```\n"
+            form = search_replace(reading.program.text, child)
+        else:
+            form = enclosed(child, reading.tag) if reading.tag else f"```python\n{child.rstrip()}\n```\n"
+        return f"A random variation of the program.\n\n{form}"
 
     def _generator(self, prompt: Prompt) -> np.random.Generator:
         digest = hashlib.sha256(f"{self._seed}:{prompt.key(self.model)}".encode()).digest()
