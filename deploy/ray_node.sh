@@ -40,7 +40,13 @@ head)
         ${RAY_REDIS_PASSWORD:+--redis-password="$RAY_REDIS_PASSWORD"} "$@"
     ;;
 worker)
-    exec ray start --resources='{"csro_worker": 1000}' "$@"
+    for try in 1 2 3; do # Ray has start-up deadlines of its own, which a busy machine misses
+        ray start --resources='{"csro_worker": 1000}' "$@" && exit 0
+        echo "csro: Ray did not come up in time, try $try of 3" >&2
+        ray stop >/dev/null 2>&1 || true
+        sleep 5
+    done
+    exit 1
     ;;
 *)
     echo "csro: ray_node.sh head or ray_node.sh worker, not $role" >&2

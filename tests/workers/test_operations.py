@@ -4,6 +4,7 @@ import io
 import json
 import os
 import subprocess
+import sys
 import tarfile
 import time
 from collections.abc import Iterator
@@ -192,3 +193,13 @@ def test_gc_removes_old_runs_on_request(
     assert run_ids(connection) == ["live", "new"]
     connection.close()
 
+
+
+def test_a_reader_that_goes_away_is_no_defect() -> None:
+    words = [sys.executable, "-m", "workers.cli", "runs"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
