@@ -53,7 +53,7 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Cluster:
-    """``environment`` is what a client needs; ``folder`` holds what the runs and the store write, ``temp`` what Ray does
+    """``environment`` is what a client needs; ``folder`` holds what runs and store write, ``temp`` what Ray does
     (at a short path, for its sockets)."""
 
     folder: Path
