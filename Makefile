@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(BIN)/csro run demo
 
 test: $(STAMP)
-	@command -v chromium >/dev/null || sh deploy/system_package.sh chromium
+	@for package in chromium prometheus; do command -v $$package >/dev/null || sh deploy/system_package.sh $$package || exit 1; done
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest

@@ -52,8 +52,7 @@ def test_the_dashboard_file_is_what_its_generator_writes() -> None:
 def prometheus(served: BoardServer, tmp_path: Path) -> Iterator[str]:
     """The Debian package's server with our configuration, pointed at this board."""
     program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("no prometheus on PATH: apt-get install prometheus")
+    assert program is not None, "no prometheus on PATH: apt-get install prometheus"
     config = yaml.safe_load((TARGET.parent.parent / "prometheus" / "prometheus.yml").read_text())
     config["global"]["scrape_interval"] = "1s"
     config["scrape_configs"][0]["file_sd_configs"][0]["files"] = [str(tmp_path / "none.json")]

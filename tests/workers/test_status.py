@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from evolve.archive.core import IslandStatus, Progress
 from evolve.archive.memory import MemoryStore
+from evolve.archive.progress import IslandStatus, Progress
 from evolve.candidate import Candidate, IslandRef
 from evolve.llm.budget import Budget, Usage
 from evolve.program import Program
@@ -31,7 +31,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[MemoryStore]:
 def snapshot() -> Snapshot:
     scored = Scored(2.5, 0.5, {"o": OpponentReturn(2.5, 0.5, 4)}, "", 4)
     islands = (IslandStatus(IslandRef(0, 1), 2.5, 1.5, 3),)
-    progress = Progress(16, 5, 4, {"added": 4}, {"timeout": 1}, islands)
+    progress = Progress(16, 5, 4, outcomes={"added": 4}, failures={"timeout": 1}, islands=islands)
     best = Candidate(Program("x = 1\n"), scored, (), "full", "key")
     return Snapshot(2, 4, progress, best, 1.5, Usage(), Budget())
 
