@@ -208,3 +208,14 @@ def test_a_table_from_the_command_line_call_for_call(tmp_path: Path) -> None:
     refused = csro(*words(tmp_path / "t", "--set", "oracle.matches=4"))
     assert refused.returncode == 2
     assert "repeat that, or choose another --out" in refused.stderr
+
+
+def test_a_row_with_one_seed_shows_the_error_of_its_own_matches() -> None:
+    column = Column("Return", lambda f: f["mean"], error=lambda f: f["stderr"])
+    row = Row("r", ("R",), RunPreset("demo"))
+    table = Table("T", ("Method",), (column,), (row,))
+    cells = {("r", seed): CellResult({"mean": 10.0 * seed, "stderr": 1.5}) for seed in (1, 2)}
+    one = layout.lines(table, [row], [1], cells)[0]
+    assert layout.texts(table, one)[1] == "10.0 ± 1.5 (one run)"
+    two = layout.lines(table, [row], [1, 2], cells)[0]
+    assert layout.texts(table, two)[1] == "15.0 ± 5.0"

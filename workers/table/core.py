@@ -76,12 +76,14 @@ class Work(Protocol):
 @dataclass(frozen=True)
 class Column:
     """One figure: how it is read from a cell (``None``: not known), and whether the best seed is the highest or the
-    lowest one."""
+    lowest one. ``error`` reads the cell's own standard error, over its matches, which is shown where there is but one
+    seed."""
 
     title: str
     read: Callable[[Mapping[str, Any]], float | None]
     best: Literal["max", "min"] = "max"
     decimals: int = 1
+    error: Callable[[Mapping[str, Any]], float | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from workers.table.core import CellResult, Column, Row, Table
 from workers.table.runner import Filled, Missing
 
 _SPENT = ("calls", "tokens", "USD")
+_NUMBERS = ("mean", "stderr", "stderr of one run", "max", "min", "paper")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def texts(table: Table, line: Line) -> list[str]:
     """One printed row, under :func:`headings`."""
     cells = list(line.row.head)
     for column, summary in zip(table.columns, line.summaries, strict=True):
-        cells += _figure(column, summary)
+        cells += _figure(column, summary, line)
         if _has_paper(table, column):
             cells.append(line.row.paper.get(column.title, ""))
     if line.row.work is None:
@@ -82,14 +83,23 @@ def texts(table: Table, line: Line) -> list[str]:
     return [*cells, _seeds(line), str(spent.llm_calls), f"{spent.tokens_in + spent.tokens_out:,}", price]
 
 
-def _figure(column: Column, summary: SeedSummary | None) -> list[str]:
+def _figure(column: Column, summary: SeedSummary | None, line: Line) -> list[str]:
     if summary is None:
         return ["", ""]
     number = f"{{:.{column.decimals}f}}"
     mean = number.format(summary.mean)
     if summary.seeds > 1:
         mean += f" ± {number.format(summary.stderr)}"
+    elif (error := _own_error(column, line)) is not None:
+        mean += f" ± {number.format(error)} (one run)"
     return [mean, number.format(summary.maximum if column.best == "max" else summary.minimum)]
+
+
+def _own_error(column: Column, line: Line) -> float | None:
+    """Of a row with a single seed: the standard error over that run's own matches."""
+    if column.error is None or len(line.results) != 1:
+        return None
+    return column.error(line.results[0].figures)
 
 
 def _seeds(line: Line) -> str:
@@ -121,7 +131,7 @@ def rich_table(table: Table, found: Sequence[Line]) -> RichTable:
 
 
 def _stacked(column: Column, summary: SeedSummary | None, line: Line) -> str:
-    mean, best = _figure(column, summary)
+    mean, best = _figure(column, summary, line)
     paper = line.row.paper.get(column.title)
     parts = [mean, f"{column.best} {best}" if len(line.results) > 1 and best else "", f"paper {paper}" if paper else ""]
     return escape("\n".join(filter(None, parts)))
@@ -142,12 +152,15 @@ def csv_text(table: Table, found: Sequence[Line]) -> str:
     """Full precision, one number a column."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    figures = [f"{c.title} {part}" for c in table.columns for part in ("mean", "stderr", "max", "min", "paper")]
+    figures = [f"{c.title} {part}" for c in table.columns for part in _NUMBERS]
     writer.writerow(["row", *table.heads, *figures, "seeds", "llm_calls", "tokens_in", "tokens_out", "usd"])
     for line in found:
         numbers: list[object] = []
         for column, summary in zip(table.columns, line.summaries, strict=True):
-            own = [summary.mean, _known(summary), summary.maximum, summary.minimum] if summary else [None] * 4
+            own: list[float | None] = [None] * 5
+            if summary:
+                error = _own_error(column, line)
+                own = [summary.mean, _known(summary), error, summary.maximum, summary.minimum]
             numbers += [*own, line.row.paper.get(column.title, "")]
         spent = line.spent
         price = [spent.llm_calls, spent.tokens_in, spent.tokens_out, spent.usd]
@@ -169,8 +182,8 @@ def _row_json(table: Table, line: Line) -> dict[str, Any]:
     figures = {}
     for column, summary in zip(table.columns, line.summaries, strict=True):
         values = [column.read(result.figures) for result in line.results]
-        entry = None if summary is None else {**asdict(summary), "stderr": _known(summary), "values": values}
-        figures[column.title] = entry
+        errors = {"stderr": _known(summary), "stderr_of_one_run": _own_error(column, line)} if summary else {}
+        figures[column.title] = {**asdict(summary), **errors, "values": values} if summary else None
     return {
         "name": line.row.name,
         **dict(zip(table.heads, line.row.head, strict=True)),

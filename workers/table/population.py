@@ -20,7 +20,8 @@ FILTERS = {"none": "-", "top_k": "Top 5", "min_support": "Min support"}
 HEADS = ("Method", "Input", "Filter")
 
 SOURCES = (
-    "Ours: mean ± standard error over seeds, PopExpl and AggScore by split-half estimates; max/min: the best seed.",
+    "Ours: mean ± standard error over seeds, of one run over its own matches; PopExpl and AggScore by split-half "
+    "estimates; max/min: the best seed.",
     "Paper (CSRO, arXiv 2603.10098; a model of 2025): [S] printed in the text we have, [2nd] from secondary sources, "
     "[D] derived from those, ? not known; its max/min are over single policies found, not over seeds alone.",
 )
@@ -36,16 +37,21 @@ def _against(opponent: str, figures: Mapping[str, Any]) -> float | None:
     return value
 
 
+def _error_against(opponent: str, figures: Mapping[str, Any]) -> float | None:
+    value: float | None = figures.get("by_opponent", {}).get(opponent, {}).get("stderr")
+    return value
+
+
 METRICS = (
-    Column("PopReturn", partial(_figure, "pop_return")),
-    Column("PopExpl", partial(_figure, "pop_expl"), "min"),
-    Column("AggScore", partial(_figure, "agg_score")),
+    Column("PopReturn", partial(_figure, "pop_return"), error=partial(_figure, "pop_return_stderr")),
+    Column("PopExpl", partial(_figure, "pop_expl"), "min", error=partial(_figure, "pop_expl_stderr")),
+    Column("AggScore", partial(_figure, "agg_score"), error=partial(_figure, "agg_score_stderr")),
 )
 
 
 def against(title: str, opponent: str) -> Column:
     """The mixture's return against one member of the population."""
-    return Column(title, partial(_against, opponent))
+    return Column(title, partial(_against, opponent), error=partial(_error_against, opponent))
 
 
 def combination(
