@@ -63,19 +63,19 @@ def test_a_job_runs_and_the_same_again_changes_nothing(ray: Cluster) -> None:
 
 
 def test_a_stopped_job_goes_on_when_it_is_submitted_again(ray: Cluster) -> None:
-    submit(ray, "stopped", "--set", "archive.proposals=24")
+    submit(ray, "stopped", "--set", "archive.proposals=96")
     wait_until(lambda: committed(ray, "stopped") >= 3, "3 children")
     assert ray.json("stop", "stopped")["status"] in ("stopped", "failed")
     store = store_of(ray, "stopped")
     known, completions = commits(store), completion_keys(store)
-    assert 0 < len(known) < 48
-    assert submit(ray, "stopped", "--set", "archive.proposals=24")["done"] == "resumed"
+    assert 0 < len(known) < 192
+    assert submit(ray, "stopped", "--set", "archive.proposals=96")["done"] == "resumed"
     job = ray.wait("stopped", "succeeded", "failed")
     assert job["status"] == "succeeded", ray.csro("logs", "stopped").stdout
     end = commits(store)
     assert {key: end[key] for key in known} == known
     assert completion_keys(store) >= completions
-    assert len(end) == 48
+    assert len(end) == 192
     assert ray.json("stop", "stopped")["status"] == "succeeded", "stopping what is over changed it"
 
 

@@ -248,7 +248,7 @@ def test_the_order_of_policies_does_not_matter_to_the_dynamics(
 
 
 def test_nash_says_what_it_does_not_solve() -> None:
-    with pytest.raises(ValueError, match="general_sum game of 2 players: use regret_matching"):
+    with pytest.raises(ValueError, match=r"general_sum game of 2 players: use one of .*regret_matching"):
         meta_solver("nash")(symmetric(np.zeros((2, 2)), "general_sum"))
 
 
