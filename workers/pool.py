@@ -6,10 +6,12 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing import connection
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from evolve.program import Program
@@ -62,7 +64,16 @@ _process: ScoringProcess | None = None
 
 def _start(config: ScorerConfig, index: int) -> None:
     global _process
+    threading.Thread(target=_end_with_driver, daemon=True).start()
     _process = ScoringProcess(config, index)
+
+
+def _end_with_driver() -> None:
+    """A driver that is killed cannot end its scorers, and an executor's process waits for work for ever."""
+    driver = multiprocessing.parent_process()
+    if driver is not None:
+        connection.wait([driver.sentinel])
+        os._exit(1)
 
 
 def _run(work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

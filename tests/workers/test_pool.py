@@ -15,6 +15,7 @@ from evolve.scoring import Scored, ScoringTask
 from sandbox.faults import SandboxError
 from sandbox.limits import Limits
 from tests.sandbox import cages
+from tests.workers.runs import processes, started, stop_store, wait_until
 from workers import remote
 from workers.experiment import GameSettings
 from workers.pool import LocalPool
@@ -171,3 +172,17 @@ def running(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+@pytest.mark.slow
+def test_scorers_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
+    with started("run", "demo", "--out", str(tmp_path / "run"), "--set", "execution=local") as driver:
+        wait_until(lambda: len(_scorers(driver.pid)) > 0, "a scorer")
+        scorers = _scorers(driver.pid)
+        driver.kill()
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in scorers), "the scorers' end", 30)
+    stop_store(tmp_path / "run")
+
+
+def _scorers(driver: int) -> list[int]:
+    return processes(driver, "multiprocessing.spawn")
