@@ -125,8 +125,8 @@ class Pibr:
         state = self._with_answer(turn, response, record)
         if turn.ends_loop:
             state = await self._with_history(state, turn.start, turn.step)
-        self._save(state)
         self._observer.search_ended(task, record)
+        self._save(state)
         return True
 
     def _with_answer(self, turn: _Turn, response: Response, record: PibrIteration) -> PibrState:

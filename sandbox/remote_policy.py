@@ -198,9 +198,11 @@ class RemotePolicy:
 
     def _hear(self, patience_s: float, size: int) -> bytes | None:
         """Up to ``size`` bytes that the program sends, ``None`` if it takes longer; serves what it simulates."""
+        served = False
         while True:
             asked_at = time.monotonic()
-            if not self._poll.poll(patience_s * 1000):
+            # Calls that wait in the pipe must not keep a program going whose time is over.
+            if (served and patience_s <= 0) or not self._poll.poll(patience_s * 1000):
                 return None
             data = os.read(self._read_fd, size)
             if self._simulate is None or data[4:5] != wire.CALL_FLAG:
@@ -209,6 +211,7 @@ class RemotePolicy:
             patience_s = max(0.0, patience_s - (time.monotonic() - asked_at))
             action = self._simulate(slot, source, opponent_source)
             self._post(wire.CALL_ANSWER.pack(self._sequence, action))
+            served = True
 
     def _read_call(self, start: bytes) -> tuple[int, str, str]:
         """The rest of a simulation that is asked for."""

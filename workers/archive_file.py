@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Mapping
@@ -112,7 +113,7 @@ def _read(path: Path) -> tuple[Manifest, list[Entry], Mapping[str, bytes]]:
         found = json.loads(parts.pop(_MANIFEST))
         if found["format"] != FORMAT:
             raise UsageError(f"{path} has format {found['format']}, this csro reads {FORMAT}")
-        manifest = Manifest(found["run_id"], found["csro"], found["keys"], found["files"])
+        manifest = Manifest(_run_id(found["run_id"], path), found["csro"], found["keys"], found["files"])
         entries = [(name, kind, list(values)) for name, kind, values in msgpack.unpackb(parts.pop(_STORE))]
         files = {_safe(name, path): content for name, content in parts.items()}
     except FileNotFoundError:
@@ -126,10 +127,18 @@ def _read(path: Path) -> tuple[Manifest, list[Entry], Mapping[str, bytes]]:
     return manifest, entries, files
 
 
+def _run_id(found: object, path: Path) -> str:
+    """It names a directory and keys of a store."""
+    if not isinstance(found, str) or not re.fullmatch(r"[A-Za-z0-9._-]+", found) or set(found) == {"."}:
+        raise UsageError(f"{path} is of a run {found!r}, which no run may be called")
+    return found
+
+
 def _safe(name: str, path: Path) -> str:
     """A member's name within the run's directory; no archive may write elsewhere."""
     inner = PurePosixPath(name.removeprefix(_FILES))
-    if not name.startswith(_FILES) or inner.is_absolute() or ".." in inner.parts or inner.parts[0] in _LEFT_OUT:
+    outside = inner.is_absolute() or ".." in inner.parts
+    if not name.startswith(_FILES) or outside or not inner.parts or inner.parts[0] in _LEFT_OUT:
         raise UsageError(f"{path} holds {name!r}, which is no file of a run")
     return str(inner)
 
@@ -140,14 +149,15 @@ def remove_run(run: KnownRun) -> None:
     state, _ = run.describe()
     if state in ("searching", "working", "starting"):
         raise RunFailedError(f"run {run.run_id} is under way ({state}): stop it first")
+    guard = RunDirectory(run.directory) if run.directory is not None else None
+    if guard is not None:
+        guard.lock()
     if run.shared:
         with run.opened() as store:
             delete_run(store.connection, run.run_id)
-    if run.directory is not None:
-        guard = RunDirectory(run.directory)
-        guard.lock()
+    if guard is not None:
         if not run.shared:
-            stop_server(run.directory / "store")
-        shutil.rmtree(run.directory)
+            stop_server(guard.path / "store")
+        shutil.rmtree(guard.path)
         guard.unlock()
 

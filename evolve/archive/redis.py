@@ -85,8 +85,10 @@ class Connection:
             self._client = redis.Redis.from_url(
                 url, retry=Retry(NoBackoff(), 0), socket_timeout=SOCKET_TIMEOUT_S, protocol=2
             )
-        except ValueError as error:
-            raise StoreUnavailableError(f"CSRO_REDIS_URL does not read as a Redis URL: {error}") from error
+        except ValueError:  # its text may quote a part of the password
+            raise StoreUnavailableError(
+                "CSRO_REDIS_URL does not read as a Redis URL: percent-encode special characters of its password"
+            ) from None
         # Answers as they come: the client's own reshaping of them changes from version to version.
         self._client.response_callbacks.clear()
 

@@ -118,19 +118,6 @@ class PromptDescent(CodeDescent):
 
     The instructions of a player's last search are where its next one starts."""
 
-    def _next(self, current: Candidate, child: Candidate) -> Candidate:
-        """The variable after a step: the rewrite, unless it could not be read.
-
-        A search for the best goes back to the best where a rewrite did worse, or failed twice in a row."""
-        if unreadable(child):
-            return current
-        if not _worse(child, self._best):
-            self._best = child
-        if self._setup.effort.returns == "last":
-            return child
-        mend = isinstance(child.evaluation, Failed) and isinstance(current.evaluation, Scored)
-        return child if mend or child is self._best else self._best
-
     def _begin(self, search: Search) -> None:
         known = self._setup.store.load(f"operator:{search.task.previous}") if search.task.previous else None
         self._instructions = cast(str, known["text"]) if known else render("textual_gradient_instructions.txt")

@@ -20,7 +20,9 @@ from evolve.archive.redis import Connection, RedisStore, open_store
 from evolve.archive.server import ensure_server, running_server, stop_server
 from evolve.llm.budget import Budget, Usage
 from evolve.llm.core import Completion, Prompt
+from workers import archive_file
 from workers.cli import main
+from workers.errors import UsageError
 from workers.experiment import Experiment
 from workers.run_directory import RunDirectory
 from workers.status import Status
@@ -181,16 +183,19 @@ def test_gc_removes_old_runs_on_request(
 ) -> None:
     monkeypatch.setenv("CSRO_REDIS_URL", ensure_server(here / "shared" / "store"))
     old, new, live = make_run("old"), make_run("new"), make_run("live", "searching")
+    killed = make_run("killed")
+    (old / "summary.json").write_text("{}")
     long_ago = time.time() - 40 * 86_400
-    for directory in (old, live):
-        for path in (directory, *directory.iterdir()):
+    for directory in (old, live, killed):
+        for path in (directory, *directory.rglob("*")):
             os.utime(path, (long_ago, long_ago))
     said(capsys, "gc", "--older-than", "30", "--ray-temp", str(here / "none"), "--yes")
     assert not old.exists()
+    assert killed.exists(), "a run that can go on is kept"
     assert new.exists()
     assert live.exists()
     connection = Connection(os.environ["CSRO_REDIS_URL"])
-    assert run_ids(connection) == ["live", "new"]
+    assert run_ids(connection) == ["killed", "live", "new"]
     connection.close()
 
 
@@ -203,3 +208,16 @@ def test_a_reader_that_goes_away_is_no_defect() -> None:
         assert process.stderr is not None
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/tmp/elsewhere", "..", "a/b", "a b", 7])
+def test_an_archive_names_no_place_outside(tmp_path: Path, name: object) -> None:
+    path = tmp_path / "run.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        record = {"format": archive_file.FORMAT, "run_id": name, "csro": "0", "keys": 0, "files": 0}
+        for member, content in (("manifest.json", json.dumps(record).encode()), ("store.msgpack", msgpack.packb([]))):
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    with pytest.raises(UsageError, match="no run may be called"):
+        archive_file.import_run(path, None, None)

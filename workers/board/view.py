@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from evolve.archive.core import StoreUnavailableError
+from evolve.archive.core import SchemaVersionError, StoreUnavailableError
 from evolve.archive.redis import RedisStore
 from evolve.program import Program
 from evolve.psro import CHECKPOINT
@@ -62,9 +62,11 @@ class RunView:
                     self._look(store)
         except StoreUnavailableError:
             pass  # what was seen last stays, with its age
+        except SchemaVersionError:
+            return {"run_id": run.run_id, "state": "other version"}
         now = time.time()
         if self.status is None:
-            return {"run_id": run.run_id, "state": run.describe()[0]}
+            return {"run_id": run.run_id, "state": _state(run)}
         age = {"state": self.status.state(now), "age_s": round(now - self.status.t_s, 1)}
         return {**self._last, **age}
 
@@ -92,6 +94,13 @@ class RunView:
             "meta_strategy": _mixtures(record),
             "winners": [_winner(event, record) for event in reversed(self._winners)],
         }
+
+
+def _state(run: KnownRun) -> str:
+    try:
+        return run.describe()[0]
+    except StoreUnavailableError:
+        return "unreachable"
 
 
 def _mixtures(record: Mapping[str, Any]) -> list[list[dict[str, Any]]]:

@@ -50,13 +50,19 @@ def _old_runs(days: float | None) -> list[_Action]:
     return [
         (f"run {known.run_id}: its directory and its store", lambda known=known: remove_run(known))  # type: ignore[misc]
         for known in known_runs()
-        if known.directory is not None and known.describe()[0] not in _LIVE and _age_days(known.directory) > days
+        if known.directory is not None and _has_ended(known) and _age_days(known.directory) > days
     ]
+
+
+def _has_ended(known: KnownRun) -> bool:
+    """Runs that were killed or stopped can go on, and hold what was paid for."""
+    ended = known.directory is not None and (known.directory / "summary.json").is_file()
+    return ended and known.describe()[0] not in _LIVE
 
 
 def _age_days(directory: Path) -> float:
     """Since anything of it was last written."""
-    newest = max((path.stat().st_mtime for path in (directory, *directory.iterdir())), default=0.0)
+    newest = max((path.stat().st_mtime for path in (directory, *directory.rglob("*"))), default=0.0)
     return (time.time() - newest) / 86_400
 
 
@@ -83,7 +89,7 @@ def _stop(known: KnownRun) -> None:
 
 
 def _dead_sessions(temp: Path) -> list[_Action]:
-    """Ray's session directories that no process has open or was started with. Ray itself never removes them."""
+    """Ray's session directories that no process was started with. Ray itself never removes them."""
     if not temp.is_dir():
         return []
     live = _command_lines()
