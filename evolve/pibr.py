@@ -113,7 +113,7 @@ class Pibr:
             return False
         record = replace(
             record,
-            best_response=_best_response(response),
+            best_response=response.best.to_json() if response.best else None,
             programs_scored=response.programs,
             failures=dict(response.failures),
             llm_calls=self._llm_calls() - calls,
@@ -235,15 +235,3 @@ class Pibr:
 
 def _task_id(number: int) -> str:
     return f"br-{number:03d}"
-
-
-def _best_response(response: Response) -> dict[str, object] | None:
-    if response.best is None:
-        return None
-    fresh = response.best.fresh
-    return {
-        "id": response.best.candidate.program.id,
-        "mean_return": fresh.mean_return,
-        "stderr": fresh.stderr,
-        "matches": fresh.matches,
-    }

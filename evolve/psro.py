@@ -133,7 +133,7 @@ class Psro:
             return  # not a single child was paid for: the run ends here, and a resume with more budget asks again
         record = replace(
             record,
-            best_response=_best_response_json(response),
+            best_response=response.best.to_json() if response.best else None,
             programs_scored=response.programs,
             failures=dict(response.failures),
             llm_calls=self._llm_calls() - calls,
@@ -238,15 +238,3 @@ def _lineups(meta_strategy: MetaStrategy, player: int, num_players: int) -> dict
 
 def _task_id(response: int) -> str:
     return f"br-{response:03d}"
-
-
-def _best_response_json(response: Response) -> dict[str, object] | None:
-    if response.best is None:
-        return None
-    fresh = response.best.fresh
-    return {
-        "id": response.best.candidate.program.id,
-        "mean_return": fresh.mean_return,
-        "stderr": fresh.stderr,
-        "matches": fresh.matches,
-    }

@@ -39,6 +39,16 @@ class BestResponse:
     candidate: Candidate
     fresh: Scored
 
+    def to_json(self) -> dict[str, object]:
+        """As summaries show it: the program's id and the score on fresh seeds."""
+        fresh = self.fresh
+        return {
+            "id": self.candidate.program.id,
+            "mean_return": fresh.mean_return,
+            "stderr": fresh.stderr,
+            "matches": fresh.matches,
+        }
+
 
 @dataclass(frozen=True)
 class Rejection:
