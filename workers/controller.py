@@ -182,6 +182,8 @@ class Controller:
 
     def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None:
         self._searches_ended += 1
+        if self._current is not None:
+            self._show(self._current)  # whoever watches sees the last commits too, not those of the last tick
         self._log_islands(record.iteration)
         log_search(self._store, self._archive_settings, task, record)
         best = record.best_response
