@@ -16,6 +16,7 @@ Isolation levels, proved by a canary child and not inferred from configuration:
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -32,7 +33,8 @@ from pathlib import Path
 REQUEST = struct.Struct("<c7xQQ")
 """Operation; pid, address-space bytes beyond the zygote's own or layer mask; whole cpu seconds or referee pid."""
 REPLY = struct.Struct("<qdQ")
-"""Of a spawn: pid. Of a kill: wait status, cpu seconds, peak resident bytes. Of a cpu query: 0, cpu seconds."""
+"""Of a spawn: pid, or minus the errno if the kernel refuses. Of a kill: wait status, cpu seconds, peak resident
+bytes. Of a cpu query: 0, cpu seconds."""
 SPAWN, CANARY, LAYERS, ALARM, KILL, DISCARD, CPU_TIME = b"S", b"P", b"L", b"A", b"K", b"D", b"C"
 EXIT_OUT_OF_MEMORY = 96
 
@@ -191,7 +193,10 @@ class Zygote:
                 self._control.sendall(REPLY.pack(0, _process_cpu_s(first), 0))
 
     def _spawn(self, operation: bytes, extra_bytes: int, cpu_s: int, fds: list[int]) -> None:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # the machine's or the container's limit on processes, or no memory
+            pid = -(error.errno or errno.EAGAIN)
         if pid == 0:
             self._child(operation, extra_bytes, cpu_s, fds)
         for fd in fds:
