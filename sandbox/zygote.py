@@ -110,6 +110,13 @@ def _warm_up() -> None:
         traceback.format_exception(error)
 
 
+def _forget_the_machine() -> None:
+    """The module ``platform`` keeps what it was told once; programs may know the system, but not the machine's name."""
+    known = platform.uname()
+    told = platform.uname_result(known.system, "sandbox", known.release, known.version, known.machine)
+    vars(platform)["_uname_cache"] = told
+
+
 def _enter_jail_world(settings: Settings) -> tuple[list[str], dict[str, str]]:
     """Drops root, enters the namespaces and the empty root; forks, so that the zygote is pid 1 of its own."""
     from sandbox import jail, lowlevel
@@ -271,6 +278,7 @@ def _serve_referee(control: socket.socket) -> None:
         os.sched_setaffinity(0, {settings.core})
     modules = _import_modules()
     _warm_up()
+    _forget_the_machine()
     from sandbox import jail, policy_host  # noqa: F401  children find both loaded
 
     own_bytes = _address_space_bytes()
@@ -279,7 +287,7 @@ def _serve_referee(control: socket.socket) -> None:
     gc.collect()
     gc.disable()
     gc.freeze()  # children must not touch, and so copy, the zygote's pages
-    introduction = Introduction(tuple(layers), failed, zygote.landlock_abi, platform.release(), modules)
+    introduction = Introduction(tuple(layers), failed, zygote.landlock_abi, os.uname().release, modules)
     sys.path.clear()  # there are no files to import; what they are called is nobody's business
     sys.path_importer_cache.clear()
     send_message(control, json.dumps(asdict(introduction)).encode())
