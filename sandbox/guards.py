@@ -1,12 +1,13 @@
 """What a child holds against the program it runs: the alarm that ends a stuck move and the meter of its output.
 
 Both live in the program's own interpreter, so they serve honest programs with a good message; what they do not
-stop, the referee's deadlines and the jail do.
+stop, the referee's deadlines and the jail do. Here is also a ``time.sleep`` that needs no system call.
 """
 
 from __future__ import annotations
 
 import io
+import time
 from types import FrameType
 
 from sandbox import wire
@@ -90,3 +91,14 @@ class OutputMeter(io.TextIOBase):
             self.flooded.add(slot)
             raise OutputFloodError(f"the program printed more than {self._allowance} bytes in one match")
         return len(text)
+
+
+def sleep(seconds: float) -> None:
+    """``time.sleep`` of the program: the jail has no call to wait with, so it looks at the clock until then, and a
+    sleep that is too long ends in a time-out like any other wait."""
+    length_s = float(seconds)
+    if not length_s >= 0:
+        raise ValueError("sleep length must be non-negative")
+    end = time.monotonic() + length_s
+    while time.monotonic() < end:
+        pass

@@ -52,6 +52,8 @@ class Quota:
 # --- once, in the zygote -----------------------------------------------------------------------------------------
 def drop_root(uid: int) -> None:
     """Becomes ``uid`` for good. ``OSError`` if this container has no CAP_SETUID."""
+    if not hasattr(os, "setresuid"):
+        raise OSError(errno.ENOSYS, "setresuid: not on this platform")
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
@@ -158,7 +160,8 @@ def forbid_descriptors() -> None:
 def _succeeds(attempt: Callable[[], object]) -> bool:
     try:
         attempt()
-    except (OSError, RuntimeError, ValueError):  # threading says RuntimeError, setrlimit ValueError
+    except (OSError, RuntimeError, ValueError, AttributeError):
+        # threading says RuntimeError, setrlimit ValueError; what the platform does not know is an AttributeError
         return False
     return True
 

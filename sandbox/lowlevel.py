@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 import sys
 
@@ -56,7 +55,8 @@ _SYSCALLS: dict[str, tuple[int, int]] = {
     "kcmp": (312, 272),
 }
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-_COLUMN, _AUDIT_ARCH = _ARCHITECTURES.get(platform.machine(), (0, 0))
+_KERNEL = os.uname()  # not by way of platform, which would keep the machine's name where programs find it
+_COLUMN, _AUDIT_ARCH = _ARCHITECTURES.get(_KERNEL.machine, (0, 0))
 SUPPORTED = sys.platform == "linux" and _AUDIT_ARCH != 0
 
 # Beside read(0), write(1), mmap/mprotect without PROT_EXEC and the common clocks: all that CPython and numpy need.
@@ -121,6 +121,8 @@ class _CapHeader(ctypes.Structure):
 
 def drop_capabilities() -> None:
     """Empties the bounding, ambient, inheritable, permitted and effective sets."""
+    if sys.platform != "linux":
+        raise OSError(errno.ENOSYS, "capabilities: needs Linux")
     for capability in range(64):
         if _libc.prctl(_PR_CAPBSET_DROP, _Long(capability), _Long(0), _Long(0), _Long(0)) != 0:
             break  # past the last capability, or without CAP_SETPCAP (then there is nothing to drop)
@@ -198,7 +200,7 @@ def _common_clocks() -> bytes:
 def seccomp_filter() -> bytes:
     """The allow-list of 12 calls as BPF, the hottest first: EPERM for the rest, death for the :data:`FATAL`."""
     if not SUPPORTED:
-        raise OSError(errno.ENOSYS, f"seccomp filter: no table for {platform.system()} {platform.machine()}")
+        raise OSError(errno.ENOSYS, f"seccomp filter: no table for {_KERNEL.sysname} {_KERNEL.machine}")
     program = filter_prologue() + _only_fd("read", 0) + _only_fd("write", 1)
     program += _never_executable("mmap") + _never_executable("mprotect") + _common_clocks()
     program += b"".join(filter_rule(syscall_number(name), SECCOMP_ALLOW) for name in ALLOWED)

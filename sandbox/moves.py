@@ -8,6 +8,7 @@ of here, so being lenient about spelling (``True``, ``np.int64(1)``, ``1.0``) co
 from __future__ import annotations
 
 import math
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ def read_move(move: Any, num_actions: int) -> int | tuple[float, ...]:
     if kind is np.ndarray:
         if move.dtype.kind not in "biuf" or move.ndim != 1:
             raise MoveError(f"a distribution must be one-dimensional numbers, got {move.ndim}-d {move.dtype}")
-        move = move.tolist() if len(move) <= num_actions else [0.0] * len(move)
+        _require_length(move, num_actions)  # first: a view of one number may claim to be a terabyte long
+        move = move.tolist()
     elif kind is not list and kind is not tuple:
         name = type.__dict__["__name__"].__get__(kind)[:60]
         raise MoveError(f"a move must be an int below {num_actions} or a distribution, got {name}")
@@ -56,9 +58,13 @@ def _action(value: int, num_actions: int) -> int:
     raise MoveError(f"action {shown} is not in 0..{num_actions - 1}")
 
 
-def _distribution(values: list[Any] | tuple[Any, ...], num_actions: int) -> tuple[float, ...]:
+def _require_length(values: Sized, num_actions: int) -> None:
     if len(values) != num_actions:
         raise MoveError(f"a distribution must have {num_actions} entries, got {len(values)}")
+
+
+def _distribution(values: list[Any] | tuple[Any, ...], num_actions: int) -> tuple[float, ...]:
+    _require_length(values, num_actions)
     if not all(type(value) in _NUMBERS for value in values):
         raise MoveError("a distribution must hold plain numbers only")
     try:

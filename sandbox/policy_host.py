@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import sys
+import time
 from array import array
 from collections.abc import Callable, Sequence
 from itertools import repeat
@@ -22,7 +23,7 @@ import numpy as np
 from games.core import ActionHistory
 from sandbox import wire
 from sandbox.faults import FaultKind
-from sandbox.guards import Alarm, OutputMeter
+from sandbox.guards import Alarm, OutputMeter, sleep
 from sandbox.match_namespace import ProgramCopies
 from sandbox.moves import MoveError, read_move
 from sandbox.program_errors import (
@@ -261,6 +262,7 @@ def prepare() -> Alarm:
     alarm = Alarm()
     signal.signal(signal.SIGALRM, alarm)
     hide_modules(("ctypes", "_ctypes", "socket", "_socket", "resource", "subprocess", "_posixsubprocess", "select"))
+    time.sleep = sleep
     os.environ.clear()
     sys.stdin = None  # type: ignore[assignment]
     gc.enable()

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from games.core import PolicyFactory
+from games.core import Move, Observation, Policy, PolicyFactory
 from games.program_game import TrustedProgram, TrustedProgramPolicy
 from games.seeds import seat_seed
 from games.simulation import (
@@ -30,11 +30,11 @@ from games.simulation import (
 )
 from sandbox import wire
 from sandbox.episodes import RemoteSeat
-from sandbox.faults import Fault, FaultKind
+from sandbox.faults import Fault, FaultKind, Stage
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord, Outcome, load_program
 from sandbox.remote_policy import ProgramDied, SimulateBySlot
-from sandbox.zygote_client import ZygoteClient
+from sandbox.zygote_client import ForkRefused, ZygoteClient
 
 _FREE_CPU_S = 0.02
 """Of each simulation, not charged: a child's start takes some of it, more on a slow machine, and the number of
@@ -57,7 +57,11 @@ class SeatSimulations:
         self._services = [SimulationService(self._game, seed, self._make_runner()) for seed in self._seeds]
 
     def __call__(self, slot: int, source: str, opponent_source: str) -> int:
-        return self._services[slot].for_seat(self._seat)(source, opponent_source)
+        """Raises :class:`sandbox.remote_policy.ProgramDied` if so much is simulated that no process is left for it."""
+        try:
+            return self._services[slot].for_seat(self._seat)(source, opponent_source)
+        except ForkRefused as refusal:
+            raise ProgramDied(refused(self._seat, refusal)) from None
 
     @property
     def fuel(self) -> list[SimulationFuel]:
@@ -91,10 +95,10 @@ class Simulator:
             return factory
         fuel = self._fuel[seat] = []
 
-        def make(player: int, seed: int) -> TrustedProgramPolicy:
+        def make(player: int, seed: int) -> Policy:
             policy = factory.with_runner(self._runner())(player, seed)
             fuel.append(policy.simulations.fuel)
-            return policy
+            return _Simulating(policy, player)
 
         return make
 
@@ -113,6 +117,25 @@ class Simulator:
 
     def _runner(self) -> SandboxRunner:
         return SandboxRunner(self._zygote, self._game, self._limits, self._trusted)
+
+
+def refused(seat: int, refusal: ForkRefused) -> Fault:
+    """A match whose simulations need more processes than there are must not go on as if they had been run."""
+    return Fault(FaultKind.KILLED, Stage.MATCH, seat, f"a simulation cannot run: {refusal}")
+
+
+class _Simulating:
+    """A trusted player; for the processes that its simulations want, the program that it simulates is to answer."""
+
+    def __init__(self, policy: TrustedProgramPolicy, seat: int) -> None:
+        self._policy = policy
+        self._seat = seat
+
+    def act(self, observation: Observation) -> Move:
+        try:
+            return self._policy.act(observation)
+        except ForkRefused as refusal:
+            raise ProgramDied(refused(1 - self._seat, refusal)) from None
 
 
 class SandboxRunner:

@@ -119,6 +119,15 @@ def pack_failures(failures: list[SlotFailure]) -> bytes:
     return LENGTH.pack(len(body)) + body
 
 
+_UNPRINTABLE = {*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A)} - {ord("\n"), ord("\t")}
+_AS_ESCAPES = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _UNPRINTABLE}
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey (control characters, changes of writing direction): as escapes."""
+    return text.translate(_AS_ESCAPES)
+
+
 def unpack_failures(body: bytes) -> list[SlotFailure]:
     """Raises ``ValueError`` on anything but a list of ``[slot, kind, detail, traceback]``."""
     try:
@@ -132,6 +141,7 @@ def unpack_failures(body: bytes) -> list[SlotFailure]:
         if not (isinstance(entry, list) and [type(part) for part in entry] == [int, str, str, str]):
             raise ValueError("failure entry is not [slot, kind, detail, traceback]")
         slot, kind, detail, traceback = entry
+        detail, traceback = printable(detail).replace("\n", " "), printable(traceback)
         failures.append(SlotFailure(slot, kind, detail[:MAX_DETAIL_CHARS], traceback[-MAX_TRACEBACK_CHARS:]))
     return failures
 

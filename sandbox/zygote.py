@@ -16,6 +16,7 @@ Isolation levels, proved by a canary child and not inferred from configuration:
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import importlib
 import json
@@ -32,7 +33,8 @@ from pathlib import Path
 REQUEST = struct.Struct("<c7xQQ")
 """Operation; pid, address-space bytes beyond the zygote's own or layer mask; whole cpu seconds or referee pid."""
 REPLY = struct.Struct("<qdQ")
-"""Of a spawn: pid. Of a kill: wait status, cpu seconds, peak resident bytes. Of a cpu query: 0, cpu seconds."""
+"""Of a spawn: pid, or minus the errno if the kernel refuses. Of a kill: wait status, cpu seconds, peak resident
+bytes. Of a cpu query: 0, cpu seconds."""
 SPAWN, CANARY, LAYERS, ALARM, KILL, DISCARD, CPU_TIME = b"S", b"P", b"L", b"A", b"K", b"D", b"C"
 EXIT_OUT_OF_MEMORY = 96
 
@@ -106,6 +108,13 @@ def _warm_up() -> None:
         compile("def f(:", "<warm-up>", "exec")
     except SyntaxError as error:
         traceback.format_exception(error)
+
+
+def _forget_the_machine() -> None:
+    """The module ``platform`` keeps what it was told once; programs may know the system, but not the machine's name."""
+    known = platform.uname()
+    told = platform.uname_result(known.system, "sandbox", known.release, known.version, known.machine)
+    vars(platform)["_uname_cache"] = told
 
 
 def _enter_jail_world(settings: Settings) -> tuple[list[str], dict[str, str]]:
@@ -191,7 +200,10 @@ class Zygote:
                 self._control.sendall(REPLY.pack(0, _process_cpu_s(first), 0))
 
     def _spawn(self, operation: bytes, extra_bytes: int, cpu_s: int, fds: list[int]) -> None:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # the machine's or the container's limit on processes, or no memory
+            pid = -(error.errno or errno.EAGAIN)
         if pid == 0:
             self._child(operation, extra_bytes, cpu_s, fds)
         for fd in fds:
@@ -266,6 +278,7 @@ def _serve_referee(control: socket.socket) -> None:
         os.sched_setaffinity(0, {settings.core})
     modules = _import_modules()
     _warm_up()
+    _forget_the_machine()
     from sandbox import jail, policy_host  # noqa: F401  children find both loaded
 
     own_bytes = _address_space_bytes()
@@ -274,7 +287,7 @@ def _serve_referee(control: socket.socket) -> None:
     gc.collect()
     gc.disable()
     gc.freeze()  # children must not touch, and so copy, the zygote's pages
-    introduction = Introduction(tuple(layers), failed, zygote.landlock_abi, platform.release(), modules)
+    introduction = Introduction(tuple(layers), failed, zygote.landlock_abi, os.uname().release, modules)
     sys.path.clear()  # there are no files to import; what they are called is nobody's business
     sys.path_importer_cache.clear()
     send_message(control, json.dumps(asdict(introduction)).encode())

@@ -26,6 +26,8 @@ from sandbox.wire import BROKEN, HELLO
 
 UNPRIVILEGED_UID = 65534
 _START_TIMEOUT_S, _REPLY_TIMEOUT_S = 60.0, 20.0
+_FORK_PATIENCE_S, _FORK_PAUSE_S = 5.0, 0.05
+"""A limit on processes may be reached for a moment only, by other workers of the same container."""
 _CANARY_BYTES = 64 << 20
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
@@ -37,6 +39,10 @@ _ENVIRONMENT = {
 }
 
 _INHERITED = ("LD_LIBRARY_PATH",)  # some Pythons do not start without it
+
+
+class ForkRefused(SandboxError):  # noqa: N818  a state, told to the operator as a SandboxError
+    """The kernel gives no further process or descriptor. What is there already goes on working."""
 
 
 class ZygoteLost(SandboxError):  # noqa: N818  a state, told to the operator as a SandboxError
@@ -73,6 +79,11 @@ class Child:
         self.read_fd = read_fd
         self.write_fd = write_fd
         self.pid = 0
+
+    @property
+    def exists(self) -> bool:
+        """Once it has been asked for and answered: whether the kernel gave it."""
+        return self.pid > 0
 
     def close_pipes(self) -> None:
         os.close(self.read_fd)
@@ -140,17 +151,33 @@ class ZygoteClient:
 
     # -- children ------------------------------------------------------------------------------------------------
     def spawn(self, quota: ChildQuota) -> Child:
-        """A child whose layers are on and that has seen no program yet: an idle one if there is one."""
+        """A child whose layers are on and that has seen no program yet: an idle one if there is one.
+
+        Raises :class:`ForkRefused` if the kernel has not given one for some seconds.
+        """
+        self._settle()
         while self._idle:
             child = self._idle.popleft()
-            if child.quota.serves(quota):
+            if child.exists and child.quota.serves(quota):
                 break
             self.discard(child)
         else:
-            child = self._request(zygote.SPAWN, quota)
-        self._settle()
+            child = self._fork(quota)
         self._greet(child)
         return child
+
+    def _fork(self, quota: ChildQuota) -> Child:
+        give_up = time.monotonic() + _FORK_PATIENCE_S
+        while True:
+            child = self._request(zygote.SPAWN, quota)
+            self._settle()
+            if child.exists:
+                return child
+            self.discard(child)
+            if time.monotonic() > give_up:
+                reason = f"no process could be started: {os.strerror(-child.pid)}"
+                raise ForkRefused(f"{reason}; raise the limit on processes (ulimit -u, the container's pids limit)")
+            time.sleep(_FORK_PAUSE_S)
 
     def prefork(self, quota: ChildQuota, count: int) -> None:
         """Has up to ``count`` idle children made ready, without waiting for them."""
@@ -170,7 +197,8 @@ class ZygoteClient:
         """:meth:`kill` without waiting for it to be done: nobody asks how the child ended."""
         self._settle()
         child.close_pipes()
-        self._send(zygote.DISCARD, child.pid)
+        if child.exists:
+            self._send(zygote.DISCARD, child.pid)
 
     def alarm(self, child: Child) -> None:
         """Sends SIGALRM: the soft deadline."""
@@ -184,8 +212,13 @@ class ZygoteClient:
         return used
 
     def _request(self, operation: bytes, quota: ChildQuota) -> Child:
-        child_in, our_write = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
-        our_read, child_out = os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+        child_in, our_write = _pipe()
+        try:
+            our_read, child_out = _pipe()
+        except ForkRefused:
+            os.close(child_in)
+            os.close(our_write)
+            raise
         os.set_blocking(our_write, False)
         child = Child(quota, our_read, our_write)
         try:
@@ -246,6 +279,14 @@ class ZygoteClient:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _pipe() -> tuple[int, int]:
+    try:
+        return os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+    except OSError as error:
+        reason = f"no pipe to a sandbox process could be made: {error.strerror}"
+        raise ForkRefused(f"{reason}; raise the limit on open files (ulimit -n)") from error
 
 
 def wait_readable(fd: int, timeout_s: float) -> bool:

@@ -1,6 +1,7 @@
 """Imports point one way, and each third-party system has one door."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,13 @@ def modules() -> list[Path]:
     return [path for layer in LAYERS for path in sorted((ROOT / layer).rglob("*.py"))]
 
 
-def imported(path: Path) -> Iterator[str]:
+@functools.cache
+def imported(path: Path) -> list[str]:
     """Full names of the modules that a file imports anywhere in it."""
+    return list(_imported(path))
+
+
+def _imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -52,7 +58,7 @@ def test_third_party_systems_have_one_door(system: str) -> None:
 def test_the_check_sees_imports_inside_functions(tmp_path: Path) -> None:
     file = tmp_path / "module.py"
     file.write_text("def f():\n    import workers.remote\n")
-    assert list(imported(file)) == ["workers.remote"]
+    assert imported(file) == ["workers.remote"]
 
 
 def test_no_file_of_the_repository_names_a_registry_host() -> None:

@@ -43,12 +43,16 @@ def resolve(text: str, game: Game) -> Target:
     raise UsageError(f"no such file: {text}")
 
 
+class NotTextError(UsageError):
+    """A program file that no Python would take: it is not UTF-8."""
+
+
 def read_program(path: Path) -> Program:
-    """Raises :class:`UsageError` if the file is not readable text."""
+    """Raises :class:`UsageError` if the file cannot be read, :class:`NotTextError` if it is not text."""
     try:
-        return Program(path.read_text(encoding="utf-8"))
+        return Program(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text: {error}") from None
+        raise NotTextError(f"{path} is not UTF-8 text: {error}") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,17 +34,43 @@ class ScorerConfig:
     limits: Limits
 
 
+@dataclass(frozen=True)
+class Core:
+    """A processor core to stay on (``None``: any), its own for as long as ``claim`` is open."""
+
+    number: int | None
+    claim: socket.socket | None = None
+
+
+def claim_core(index: int) -> Core:
+    """A core that no other scoring process of this machine has, those of other runs included; if all are taken, the
+    one that ``index`` comes to. The claim is a name in the kernel, so it ends with the process, however that ends."""
+    if not hasattr(os, "sched_getaffinity"):
+        return Core(None)
+    cores = sorted(os.sched_getaffinity(0))
+    cores = cores[index % len(cores) :] + cores[: index % len(cores)]
+    for core in cores:
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0csro-core-{core}")
+        except OSError:
+            claim.close()
+        else:
+            return Core(core, claim)
+    return Core(cores[0])
+
+
 class ScoringProcess:
     """Keeps one referee for all its work. Not safe for threads: one call at a time."""
 
     def __init__(self, config: ScorerConfig, index: int) -> None:
         self._game = make_game(config.game.name, **config.game.parameters)
         self._limits = config.limits
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+        self._core = claim_core(index)
         self._own_referee: Referee | None = None
         self._refusal = ""
         try:
-            self._own_referee = Referee(config.limits, core=cores[index % len(cores)])
+            self._own_referee = Referee(config.limits, core=self._core.number)
         except SandboxError as error:
             self._refusal = str(error)
 

@@ -17,7 +17,7 @@ from tests.cluster.cluster import API_KEY, EXPERIMENT, PASSWORD, Cluster, cluste
 from tests.evolve.llm.loopback import Loopback, offline_answers
 from tests.workers.runs import commits, completion_keys, finished, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 
 @pytest.fixture(scope="module")

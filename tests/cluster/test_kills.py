@@ -24,7 +24,7 @@ from evolve.llm.budget import Budget
 from tests.cluster.cluster import EXPERIMENT, Cluster, cluster, session_processes
 from tests.workers.runs import commits, completion_keys, stop_store
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 KILLS = int(os.environ.get("CSRO_DRILL_KILLS", "10"))
 PROPOSALS = max(40, 2 * KILLS)

@@ -99,8 +99,8 @@ def test_cfr_plus_solves_kuhn_poker() -> None:
         row[:] = table[state.information_state_string(state.current_player())]
     assert exploitability.nash_conv(game, tabular) < 1e-3
     reference = openspiel_game("kuhn_poker").reference_population()["cfr+"]
-    returns = [play_match(openspiel_game("kuhn_poker"), [reference] * 2, match_seed(3, i))[0] for i in range(2000)]
-    assert abs(np.mean(returns) + 1 / 18) < 4 * np.std(returns) / np.sqrt(2000)
+    returns = [play_match(openspiel_game("kuhn_poker"), [reference] * 2, match_seed(3, i))[0] for i in range(600)]
+    assert abs(np.mean(returns) + 1 / 18) < 4 * np.std(returns) / np.sqrt(len(returns))
 
 
 def test_cfr_plus_is_offered_only_where_it_is_quick() -> None:

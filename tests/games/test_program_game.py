@@ -149,7 +149,7 @@ def test_clique_bot_knows_its_own_text_only() -> None:
 )
 def test_the_grounded_fair_bot(opponent: str, expected: tuple[float, float]) -> None:
     bots = population()
-    found = returns(bots["fair_bot"], bots[opponent], 1500)
+    found = returns(bots["fair_bot"], bots[opponent], 400)
     error = found.std(axis=0) / len(found) ** 0.5
     assert (np.abs(found.mean(axis=0) - expected) <= 3 * error + 1e-12).all()
 
@@ -158,7 +158,7 @@ def test_fair_bots_need_few_simulations() -> None:
     """Each seat's chain goes on with probability 1 - epsilon: (1 - epsilon) / epsilon = 9 calls on average."""
     fair = population()["fair_bot"]
     calls = []
-    for seed in range(1000):
+    for seed in range(300):
         policy = fair(0, seed)
         assert policy.act(PD.observation(0, fair.program_source, fair.program_source)) == C
         calls.append(policy.simulations.fuel.calls)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cages
@@ -31,6 +32,8 @@ LIMITS = Limits(
     memory_bytes=96 << 20,
     simulation_cpu_s=0.5,
 )
+PATIENT = replace(LIMITS, load_timeout_s=30.0, move_timeout_s=30.0, cpu_s=90.0)
+"""For programs that come to an end by themselves, on a slow machine later: no deadline may hide how."""
 VICTIM = f'''
 import random
 
@@ -69,6 +72,11 @@ def always_rock(player: int, seed: int) -> object:
     return Rock()
 
 
+def limits_for(program: Hostile) -> Limits:
+    ends_by_itself = program.plays or (program.kinds and "timeout" not in program.kinds)
+    return PATIENT if ends_by_itself else LIMITS
+
+
 class Judge:
     """Knows what the victim plays when left alone."""
 
@@ -91,7 +99,7 @@ class Judge:
         """What is wrong with how ``program`` was handled; empty if it was stopped as it should."""
         if program.group == "simulate":
             return self._problem_in_programs(program)
-        outcome = self.referee.play(GAME, [program.source, VICTIM], seeds=[SEED], limits=LIMITS)[0]
+        outcome = self.referee.play(GAME, [program.source, VICTIM], seeds=[SEED], limits=limits_for(program))[0]
         if isinstance(outcome, Fault):
             return self._problem_with_fault(program, outcome)
         if program.kinds:

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from games.briefs import ALLOWED_MODULES
-from sandbox import isolation
+from games.repeated_rps import RepeatedRPS
+from sandbox import isolation, zygote
 from sandbox.faults import SandboxError
 from sandbox.isolation import build_report
 from sandbox.jail import CHILD_LAYERS
 from sandbox.limits import Limits
+from sandbox.lockstep import MatchRecord
 from sandbox.referee import Referee, probe_isolation
 
 ALL = (
@@ -130,3 +132,36 @@ def test_play_can_ask_for_more_than_the_referee_was_made_with() -> None:
         with pytest.raises(SandboxError, match="below the minimum 5"):
             own._require_level(Limits(min_level=5))
         own._require_level(Limits(min_level=5, allow_weak=True))
+
+
+ELSEWHERE = """
+import os, resource, runpy, sys
+sys.platform = "darwin"
+sys.path.insert(0, {root!r})
+for name in ("setresuid", "setresgid", "memfd_create", "sched_setaffinity", "unshare", "pidfd_open"):
+    if hasattr(os, name):
+        delattr(os, name)
+set_limit = resource.setrlimit
+def refuse(kind, limits):
+    if kind == resource.RLIMIT_AS:
+        raise ValueError("current limit exceeds maximum limit")
+    set_limit(kind, limits)
+resource.setrlimit = refuse
+runpy.run_path({zygote!r}, run_name="__main__")
+"""
+
+
+def test_on_another_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A macOS as far as the fork server can tell: level 0, every layer with what to do, and nothing runs unasked."""
+    pretence = tmp_path / "zygote.py"
+    pretence.write_text(ELSEWHERE.format(root=str(HERE.parents[1]), zygote=zygote.__file__))
+    monkeypatch.setattr(zygote, "__file__", str(pretence))
+    found = probe_isolation()
+    assert found.level == 0 and found.layers == ()
+    for layer in ("rlimits", "no_capabilities", "no_new_privs", "seccomp", "landlock", "user_namespace"):
+        assert "inux" in found.missing[layer] or "namespaces" in found.missing[layer], found.missing[layer]
+    with pytest.raises(SandboxError, match=r"level 0 is below the minimum 3 \(rlimits: .*run on Linux.*allow_weak"):
+        Referee()
+    with Referee(Limits(allow_weak=True)) as weak:
+        outcome = weak.play(RepeatedRPS(num_rounds=5), ["def policy(o): return 1"] * 2, seeds=[1])[0]
+        assert isinstance(outcome, MatchRecord)

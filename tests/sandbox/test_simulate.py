@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 import sys
 from collections.abc import Iterator
 
@@ -12,9 +15,9 @@ from games.program_game import ProgramGame, TrustedProgram, chicken, prisoners_d
 from games.repeated_rps import RepeatedRPS
 from games.seeds import match_seed, seat_seed
 from games.simulation import MAX_DEPTH, SimulationUse, TrustedRunner
-from sandbox import guards, wire
+from sandbox import guards, wire, zygote_client
 from sandbox.audit import audit
-from sandbox.faults import Fault, FaultKind
+from sandbox.faults import Fault, FaultKind, SandboxError
 from sandbox.guards import Alarm
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord, Outcome
@@ -28,6 +31,7 @@ FAIR, CLIQUE, NICE, NASTY = (
     PD.reference_programs()[name] + "# a file of its own\n"
     for name in ("fair_bot", "clique_bot", "cooperate_bot", "defect_bot")
 )
+FAIR_TRUSTED = PD.reference_population()["fair_bot"]
 MIRROR = 'def policy(seen):\n    return simulate(seen["opponent_source"], seen["my_source"])\n'
 
 
@@ -235,3 +239,46 @@ def test_texts_may_hold_what_utf_8_cannot(referee: Referee) -> None:
     odd = "# \ud800\n" + NICE
     (outcome,) = referee.play(PD, [CLIQUE, odd], seeds=[1])
     assert isinstance(outcome, Fault) and (outcome.kind, outcome.player) == (FaultKind.SYNTAX_ERROR, 1)
+
+
+@contextlib.contextmanager
+def few_processes(monkeypatch: pytest.MonkeyPatch, most: int) -> Iterator[Referee]:
+    """A referee whose sandbox may have ``most`` processes, its fork server and that one's parent among them."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to give the sandbox a user of its own")
+    monkeypatch.setattr(zygote_client, "UNPRIVILEGED_UID", 64_000 + most)
+    monkeypatch.setattr(zygote_client, "_FORK_PATIENCE_S", 0.2)
+    before = resource.getrlimit(resource.RLIMIT_NPROC)
+    resource.setrlimit(resource.RLIMIT_NPROC, (most, before[1]))  # does not bind root, but those whom it starts
+    try:
+        referee = Referee()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, before)
+    with referee:
+        yield referee
+
+
+NESTING = "def policy(seen):\n    return simulate(seen['my_source'], seen['my_source'])\n"
+
+
+def test_a_refused_fork_fails_the_match_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container's limit on processes does while simulations nest: fork server and referee live on."""
+    with few_processes(monkeypatch, 24) as referee:
+        pid = referee._running().pid
+        for players, guilty in (([NESTING, NICE], 0), ([NICE, NESTING], 1), ([FAIR_TRUSTED, NESTING], 1)):
+            (outcome,) = referee.play(PD, players, seeds=[1])
+            assert isinstance(outcome, Fault), "24 processes are enough for it"
+            assert (outcome.kind, outcome.player) == (FaultKind.KILLED, guilty)
+            assert "a simulation cannot run: no process could be started" in outcome.detail
+        assert len(records(referee.play(PD, [NASTY, NICE], seeds=SEEDS[:3]))) == 3
+        assert referee._running().pid == pid
+
+
+def test_no_process_for_a_player_is_the_operators_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    with few_processes(monkeypatch, 3) as referee:
+        pid = referee._running().pid
+        for _ in range(2):
+            with pytest.raises(SandboxError, match="raise the limit on processes"):
+                referee.play(PD, [NASTY, NICE], seeds=[1])
+        assert referee.ask(PD, NASTY, 0, [PD.observation(0, NASTY, NASTY)], seed=3) == [D]
+        assert referee._running().pid == pid

@@ -20,7 +20,7 @@ values = st.recursive(
 observations = st.lists(st.dictionaries(st.sampled_from("abcdef"), values, max_size=5), min_size=1, max_size=6)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(observations)
 def test_any_sequence_of_observations_arrives(sequence: list[dict[str, object]]) -> None:
     encoder, received = wire.ObservationEncoder(), {}

@@ -71,8 +71,8 @@ def test_every_outcome(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "line 2, in policy" in str(stuck["traceback"]) and "pass  # stuck" in str(stuck["traceback"])
 
 
-AT_LOAD = f"{BUSY}busy(0.6)\ndef policy(observation): return 0"
-AT_A_MOVE = f"{BUSY}def policy(observation):\n    busy(0.5 if observation['round'] == 3 else 0)\n    return 0"
+AT_LOAD = f"{BUSY}busy(0.4)\ndef policy(observation): return 0"
+AT_A_MOVE = f"{BUSY}def policy(observation):\n    busy(0.4 if observation['round'] == 3 else 0)\n    return 0"
 TIDIES_UP = f"""{BUSY}
 def policy(observation):
     try:
@@ -80,7 +80,7 @@ def policy(observation):
     finally:
         busy(1.5)
 """
-AT_EACH_MOVE = f"{BUSY}def policy(observation):\n    busy(0.2)\n    return 0"
+AT_EACH_MOVE = f"{BUSY}def policy(observation):\n    busy(0.1)\n    return 0"
 LIMITS = {
     # a program, the limit that stops it, what it comes to, what it is told
     "load_timeout_s": (AT_LOAD, "0.2", "timeout", "load_timeout_s=0.2"),
@@ -92,12 +92,20 @@ LIMITS = {
 }
 
 
+AMPLE = {"load_timeout_s": "60", "move_timeout_s": "60", "cpu_s": "120"}
+"""So that a slow machine meets no other limit than the one that is tried."""
+
+
+def sets(limits: dict[str, str]) -> list[str]:
+    return [word for name, value in limits.items() for word in ("--set", f"sandbox.{name}={value}")]
+
+
 @pytest.mark.slow
 def test_each_limit_is_set_in_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {name: write(tmp_path, name, LIMITS[name][0]) for name in LIMITS}
-    assert {r["outcome"] for r in check(capsys, *files.values())[1]} == {"ok"}
+    assert {r["outcome"] for r in check(capsys, *files.values(), *sets(AMPLE))[1]} == {"ok"}
     for name, (_, value, outcome, words) in LIMITS.items():
-        limited = check(capsys, files[name], "--set", f"sandbox.{name}={value}")[1][0]
+        limited = check(capsys, files[name], *sets({**AMPLE, name: value}))[1][0]
         assert limited["outcome"] == outcome, (name, limited)
         assert words in str(limited["detail"])
 
@@ -120,6 +128,27 @@ def test_a_level_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "is below the minimum 5" in said.err and len(said.err.strip().splitlines()) == 1
     assert main([*words, "--set", "sandbox.allow_weak=true"]) == 0
     assert "WEAK SANDBOX" in capsys.readouterr().err
+
+
+def test_files_that_are_no_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that no Python takes fails alone; one that begins as some editors begin it is fine."""
+    files = [tmp_path / name for name in ("latin.py", "marked.py", "null.py", "empty.py")]
+    contents = b"# \xe9\n", b"\xef\xbb\xbf" + PROGRAMS["ok"].encode(), b"x = '\0'", b""
+    for file, content in zip(files, contents, strict=True):
+        file.write_bytes(content)
+    status, results = check(capsys, *map(str, files))
+    assert status == 1
+    assert [r["outcome"] for r in results] == ["syntax_error", "ok", "syntax_error", "runtime_error"]
+    assert "is not UTF-8 text" in str(results[0]["detail"]) and results[0]["level"] == results[1]["level"]
+
+
+def test_what_a_program_says_cannot_steer_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = r"def policy(o): raise ValueError('\x1b[2J\x1b]0;owned\x07 ok\ncsro: all is well \u202e\x9b1m')"
+    file = write(tmp_path, "program", source)
+    (result,) = check(capsys, file)[1]
+    assert result["detail"] == r"ValueError: \x1b[2J\x1b]0;owned\x07 ok csro: all is well \u202e\x9b1m"
+    assert main(["check", file, "--game", "repeated_rps"]) == 1
+    assert not set(capsys.readouterr().out) & set("\x1b\x07\x9b\u202e")
 
 
 def test_no_limit_is_forgotten_here() -> None:

@@ -27,6 +27,7 @@ from tests.workers.runs import (
 )
 
 pytestmark = pytest.mark.slow
+RAY = pytest.mark.xdist_group("ray")
 
 PROPOSALS = 24
 
@@ -55,7 +56,7 @@ def _check(out: Path, known_commits: dict[tuple[str, int], object], known_comple
     assert [entry["programs_scored"] for entry in found["iterations"]] == [PROPOSALS, PROPOSALS]
 
 
-@pytest.mark.parametrize("execution", ["local", "ray"])
+@pytest.mark.parametrize("execution", ["local", pytest.param("ray", marks=RAY)])
 def test_the_driver_is_killed_and_resumed(tmp_path: Path, execution: str) -> None:
     out = tmp_path / "run"
     rng = random.Random(execution)
@@ -71,6 +72,7 @@ def test_the_driver_is_killed_and_resumed(tmp_path: Path, execution: str) -> Non
     _check(out, known, completions)
 
 
+@RAY
 def test_a_ray_worker_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started(*_words(out, "execution=ray")) as driver:
@@ -84,6 +86,7 @@ def test_a_ray_worker_is_killed(tmp_path: Path) -> None:
     _check(out, {}, set())
 
 
+@RAY
 def test_redis_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with started(*_words(out, "execution=ray")) as driver:

@@ -19,7 +19,7 @@ from tests.workers.runs import processes, started, stop_store, wait_until
 from workers import remote
 from workers.experiment import GameSettings
 from workers.pool import LocalPool
-from workers.scorer import ScorerConfig, ScoringProcess
+from workers.scorer import ScorerConfig, ScoringProcess, claim_core
 
 CANARY = "sk-canary-5f1c"
 ROCK = Program("def policy(observation): return 0\n")
@@ -76,6 +76,7 @@ def test_a_process_whose_sandbox_falls_below_the_minimum_takes_no_more_work() ->
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("ray")
 def test_a_ray_actor_whose_sandbox_falls_below_the_minimum_takes_no_more_work() -> None:
     reasons: list[str] = []
     remote.connect(2)
@@ -186,3 +187,16 @@ def test_scorers_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
 
 def _scorers(driver: int) -> list[int]:
     return processes(driver, "multiprocessing.spawn")
+
+
+def test_scoring_processes_of_different_runs_take_different_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    far = {4001, 4002, 4003}  # of no machine that runs this, so that nobody else claims them meanwhile
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: far)
+    claims = [claim_core(0), claim_core(0), claim_core(0)]
+    assert [core.number for core in claims] == [4001, 4002, 4003]
+    assert (claim_core(1).number, claim_core(1).claim) == (4002, None), "shared when all are taken"
+    assert claims[2].claim is not None
+    claims[2].claim.close()
+    assert claim_core(0).number == 4003
+    for core in claims:
+        core.claim.close()  # type: ignore[union-attr]

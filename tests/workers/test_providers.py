@@ -12,6 +12,7 @@ from tests.evolve.llm.loopback import PASSING, Fault, Loopback, mixed, offline_a
 from tests.workers.runs import TIMEOUT_S, csro, finished, kill, run_words, started, summary, wait_until
 
 pytestmark = pytest.mark.slow
+RAY = pytest.mark.xdist_group("ray")
 
 CANARY_KEY = "sk-canary-0123456789abcdef"
 
@@ -19,9 +20,9 @@ CANARY_KEY = "sk-canary-0123456789abcdef"
 @pytest.mark.parametrize(
     ("model", "execution", "api"),
     [
-        ("openai:some-model", "ray", "chat"),
+        pytest.param("openai:some-model", "ray", "chat", marks=RAY),
         ("openai:some-model", "local", "responses"),
-        ("google:some-model", "ray", "chat"),
+        pytest.param("google:some-model", "ray", "chat", marks=RAY),
     ],
 )
 def test_a_run_through_a_real_sdk_with_faults(tmp_path: Path, model: str, execution: str, api: str) -> None:

@@ -8,9 +8,10 @@ import json
 from pathlib import Path
 
 from games.registry import make_game
+from sandbox.faults import Stage
 from sandbox.referee import CheckResult, Referee
 from workers.commands.common import add_game_arguments, check_isolation, chosen
-from workers.players import read_program
+from workers.players import NotTextError, read_program
 from workers.telemetry import Telemetry
 
 
@@ -22,16 +23,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     experiment = chosen(arguments, ("game", "sandbox"))
     game = make_game(experiment.game.name, **experiment.game.parameters)
-    sources = {path: read_program(path).source for path in arguments.programs}
     with Telemetry() as telemetry:
-        check_isolation(experiment, telemetry)
+        level = check_isolation(experiment, telemetry).level
+    sources = {path: _source(path, level) for path in arguments.programs}
     with Referee(experiment.sandbox) as referee:
-        results = [(path, referee.check(game, source, limits=experiment.sandbox)) for path, source in sources.items()]
+        results = [
+            (path, referee.check(game, source, limits=experiment.sandbox) if isinstance(source, str) else source)
+            for path, source in sources.items()
+        ]
     if arguments.json:
         print(json.dumps([_json(path, result) for path, result in results], allow_nan=False))
     else:
         print("\n".join(_text(path, result) for path, result in results))
     return 0 if all(result.outcome == "ok" for _, result in results) else 1
+
+
+def _source(path: Path, level: int) -> str | CheckResult:
+    """A program's text, or what is wrong with it before it is run."""
+    try:
+        return read_program(path).source
+    except NotTextError as error:
+        return CheckResult("syntax_error", str(error), "", level, 0.0, Stage.LOAD.value)
 
 
 def _json(path: Path, result: CheckResult) -> dict[str, object]:
