@@ -205,7 +205,6 @@ async def look_at_the_board(user: Outside) -> None:
             time.sleep(0.1)
         if folder := os.environ.get("CSRO_SCREENSHOTS"):
             await page.screenshot(Path(folder) / "ray_dashboard_board.png")
-    return None if shown else None
 
 
 async def test_a_run_outlives_a_worker_cut_off_and_the_head_gone_for_a_minute(user: Outside) -> None:
