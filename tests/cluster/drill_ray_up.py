@@ -7,6 +7,7 @@ comes back, and while the whole head is gone for a minute. ``make drill`` (root,
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -23,13 +24,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray._private.authentication.authentication_constants import AUTHENTICATION_TOKEN_COOKIE_NAME
 
 from evolve.archive.redis import RedisStore
 from evolve.archive.server import find_server
 from evolve.llm.budget import Budget
 from tests.cluster.cluster import EXPERIMENT
 from tests.cluster.machines import CHECKOUT, OUTSIDE, USER, Machine, machines
-from tests.workers.browser import chromium
+from tests.workers.browser import Page, chromium
 from tests.workers.runs import commits, completion_keys, csro, wait_until
 
 PASSWORD = "drill-b41c"
@@ -186,25 +188,27 @@ async def look_at_the_board(user: Outside) -> None:
     """Signs in as a user does, opens the Metrics tab and reads csro's page in its frame."""
     token = Path(user.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
     async with chromium(user.home / "profile") as page:
-        await page.send("Network.enable")
-        await page.send(
-            "Network.setCookie", name="ray-authentication-token", value=token, domain="127.0.0.1", path="/"
-        )
+        await page.send("Network.setCookie", name=AUTHENTICATION_TOKEN_COOKIE_NAME, value=token, url=DASHBOARD)
         await page.open(f"{DASHBOARD}/#/metrics", 1400)
-        for _ in range(600):
-            frames = await page.evaluate("[...document.querySelectorAll('iframe')].map(frame => frame.src)")
-            if any(":8270/d/csro" in source for source in frames):
-                break
-            await page.evaluate("new Promise(done => setTimeout(done, 100))")
-        assert any(":8270/d/csro" in source for source in frames), frames
-        shown = ""
-        target = [t for t in (await page.send("Target.getTargets"))["targetInfos"] if ":8270/d/csro" in t["url"]]
-        say(f"the Metrics tab frames {frames[0]} (own target: {bool(target)})")
-        for _ in range(100):
-            await page.evaluate("0")
-            time.sleep(0.1)
+        end = time.monotonic() + 60
+        while "searching" not in (shown := await board_in_frame(page)) or "drill" not in shown:
+            assert time.monotonic() < end, f"the Metrics tab shows no board of the run: {shown[:500]!r}"
+            await asyncio.sleep(0.5)
+        await asyncio.sleep(3)  # a few more points to look at
         if folder := os.environ.get("CSRO_SCREENSHOTS"):
             await page.screenshot(Path(folder) / "ray_dashboard_board.png")
+        say("the Metrics tab frames the board: " + " | ".join((await board_in_frame(page)).split("\n")[:8]))
+
+
+async def board_in_frame(page: Page) -> str:
+    """The text of csro's page in the tab's frame; empty before it is there."""
+    tree = (await page.send("Page.getFrameTree"))["frameTree"]
+    for child in tree.get("childFrames", ()):
+        if ":8270/d/csro" in child["frame"]["url"]:
+            world = await page.send("Page.createIsolatedWorld", frameId=child["frame"]["id"])
+            words = {"expression": "document.body.innerText", "contextId": world["executionContextId"]}
+            return str((await page.send("Runtime.evaluate", **words))["result"].get("value", ""))
+    return ""
 
 
 async def test_a_run_outlives_a_worker_cut_off_and_the_head_gone_for_a_minute(user: Outside) -> None:

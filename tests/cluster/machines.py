@@ -57,7 +57,7 @@ if [ -n "$CLOSED" ]; then # a Python that only root reaches
 fi
 mkdir -p /run/sshd /tmp/ray
 mount -t tmpfs -o mode=1777 tmpfs /tmp/ray
-mount -t tmpfs -o mode=1777,size=2g tmpfs /dev/shm
+mount -t tmpfs -o mode=1777,size=8g tmpfs /dev/shm
 mount --bind "$FILES/passwd" /etc/passwd
 setpriv --reuid=$UID_ --regid=$UID_ --clear-groups env -i HOME=/home/csro PATH=/usr/bin:/bin \
     /home/csro/bin/systemctl --user boot
@@ -175,6 +175,7 @@ def _connect(name: str, address: str) -> None:
     call("ip", "-n", namespace, "address", "add", f"{address}/24", "dev", "eth0")
     for device in ("eth0", "lo"):
         call("ip", "-n", namespace, "link", "set", device, "up")
+    call("ip", "-n", namespace, "route", "add", "default", "dev", "eth0")  # by which Ray knows its own address
 
 
 def _remove_network() -> None:
