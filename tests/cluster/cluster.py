@@ -73,15 +73,16 @@ class Cluster:
 
     def job(self, job_id: str) -> dict[str, Any]:
         """As the job server itself describes it: a command line would take seconds each time it is asked."""
-        found: dict[str, Any] = self._get(f"/api/jobs/{job_id}")
+        found: dict[str, Any] = self.get(f"/api/jobs/{job_id}")
         return {**found, "status": found["status"].lower()}
 
     def nodes(self) -> int:
         """How many of its machines live."""
-        found = self._get("/nodes?view=summary")["data"]["summary"]
+        found = self.get("/nodes?view=summary")["data"]["summary"]
         return sum(node["raylet"]["state"] == "ALIVE" for node in found)
 
-    def _get(self, path: str) -> Any:
+    def get(self, path: str) -> Any:
+        """What the dashboard answers."""
         token = (self.folder / "token").read_text()
         request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {token}"})
         return json.load(urllib.request.urlopen(request, timeout=30))

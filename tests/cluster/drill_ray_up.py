@@ -104,8 +104,11 @@ def outside(folder: Path) -> Iterator[Outside]:
     (folder / "store").mkdir()
     (folder / "ray").mkdir()
     with machines(folder) as found:
-        store = [str(find_server()), str(CHECKOUT / "deploy" / "redis.conf"), "--requirepass", PASSWORD]
-        with subprocess.Popen([*store, "--dir", str(folder / "store")], stdout=subprocess.DEVNULL) as server:
+        (folder / "redis.conf").write_text(
+            f"include {CHECKOUT / 'deploy' / 'redis.conf'}\nrequirepass {PASSWORD}\ndir {folder / 'store'}\n"
+        )
+        store = [str(find_server()), str(folder / "redis.conf")]
+        with subprocess.Popen(store, stdout=subprocess.DEVNULL) as server:
             try:
                 yield Outside(folder, found, environment)
             finally:
@@ -184,6 +187,15 @@ def holds(condition: Callable[[], bool], what: str, timeout_s: float = 240) -> N
     say(f"{what} (after {time.monotonic() - begun:.0f} s)")
 
 
+def command_lines() -> list[bytes]:
+    """Of all processes, those on the machines too."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(entry.read_bytes())
+    return found
+
+
 async def look_at_the_board(user: Outside) -> None:
     """Signs in as a user does, opens the Metrics tab and reads csro's page in its frame."""
     token = Path(user.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
@@ -231,6 +243,9 @@ async def test_a_run_outlives_a_worker_cut_off_and_the_head_gone_for_a_minute(us
         host = str(driver["host"])
         say(f"the driver is on {host}")
         await look_at_the_board(user)
+        seen = [line for line in command_lines() if b"raylet/raylet" in line or b"gcs_server" in line]
+        assert len(seen) >= 4, "no Ray to look at"
+        assert not [line for line in command_lines() if PASSWORD.encode() in line], "ps shows the store's password"
         away = user.machines["two" if host == "csro-one" else "one"]
         away.cable("down")
         goes_on(user, f"with {away.address} cut off")

@@ -65,6 +65,9 @@ def test_a_job_runs_and_the_same_again_changes_nothing(ray: Cluster) -> None:
 def test_a_stopped_job_goes_on_when_it_is_submitted_again(ray: Cluster) -> None:
     submit(ray, "stopped", "--set", "archive.proposals=96")
     wait_until(lambda: committed(ray, "stopped") >= 3, "3 children")
+    actors = ray.get("/api/v0/actors?detail=1&limit=1000")["data"]["result"]["result"]
+    said = {each["repr_name"] for each in actors if each["name"].startswith("stopped/") and each["state"] == "ALIVE"}
+    assert said == {"Scorer(run=stopped, 0)", "Evolver(run=stopped, 0)"}
     assert ray.json("stop", "stopped")["status"] in ("stopped", "failed")
     store = store_of(ray, "stopped")
     known, completions = commits(store), completion_keys(store)
@@ -134,6 +137,15 @@ def test_two_runs_share_the_cluster_and_nothing_else(ray: Cluster) -> None:
         store = store_of(ray, name)
         assert store.ledger(Budget()).spent().llm_calls == calls == len(completion_keys(store))
     assert commits(store_of(ray, "left")) != commits(store_of(ray, "right"))
+
+
+def test_doctor_looks_at_the_cluster_too(ray: Cluster) -> None:
+    found = ray.json("doctor", "--address", ray.url)["cluster"]
+    assert found["ok"] is True
+    assert list(found["machines"].values()) == ["takes csro's work"]
+    unreachable = ray.json("doctor", "--address", "http://127.0.0.1:1")["cluster"]
+    assert unreachable["ok"] is False
+    assert "http://127.0.0.1:1" in unreachable["problem"]
 
 
 def test_who_has_no_token_is_refused(ray: Cluster) -> None:
