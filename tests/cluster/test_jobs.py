@@ -143,7 +143,7 @@ def test_doctor_looks_at_the_cluster_too(ray: Cluster) -> None:
     found = ray.json("doctor", "--address", ray.url)["cluster"]
     assert found["ok"] is True
     assert list(found["machines"].values()) == ["takes csro's work"]
-    unreachable = ray.json("doctor", "--address", "http://127.0.0.1:1")["cluster"]
+    unreachable = ray.json("doctor", "--address", "http://127.0.0.1:1", status=1)["cluster"]
     assert unreachable["ok"] is False
     assert "http://127.0.0.1:1" in unreachable["problem"]
 
