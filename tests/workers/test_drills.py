@@ -147,4 +147,4 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(tmp_path: Path) -> None:
         _check(out, known, completions)
     finally:
         stop_store(out)
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a sync may be under way
