@@ -175,13 +175,19 @@ def committed(user: Outside) -> int:
         store.close()
 
 
+def runs(user: Outside) -> bool:
+    job = user.get("/api/jobs/drill")
+    assert job["status"] in ("PENDING", "RUNNING"), job["message"]
+    return True
+
+
 def goes_on(user: Outside, what: str, children: int = 5) -> None:
     before, begun = committed(user), time.monotonic()
-    wait_until(lambda: committed(user) >= before + children, f"{children} more children {what}", 240)
+    wait_until(lambda: committed(user) >= before + children, f"{children} more children {what}", 480)
     say(f"{what}: {before} -> {committed(user)} children within {time.monotonic() - begun:.0f} s")
 
 
-def holds(condition: Callable[[], bool], what: str, timeout_s: float = 240) -> None:
+def holds(condition: Callable[[], bool], what: str, timeout_s: float = 480) -> None:
     begun = time.monotonic()
     wait_until(condition, what, timeout_s)
     say(f"{what} (after {time.monotonic() - begun:.0f} s)")
@@ -232,12 +238,13 @@ async def test_a_run_outlives_a_worker_cut_off_and_the_head_gone_for_a_minute(us
         file = user.home / "drill.toml"
         file.write_text(EXPERIMENT)
         words = ("--set", "archive.proposals=50000", "--set", "workers.scorers=3", "--set", "workers.evolvers=2")
-        user.csro("submit", str(file), "--id", "drill", "--python", "python", *words)
-        holds(lambda: committed(user) >= 5, "the run has five children")
+        user.csro("submit", str(file), "--id", "drill", *words)
+        holds(lambda: runs(user) and committed(user) >= 5, "the run has five children")
         placed = user.actors()
         say(f"actors by machine: {dict(Counter(placed.values()))}")
         workers = {user.machines["one"].address, user.machines["two"].address}
         assert set(placed.values()) == workers, placed
+        assert {name.partition("-")[0] for name in placed} == {"drill/scorer", "drill/evolver"}
         driver = RedisStore(user.redis_url, "drill").load("status")
         assert driver is not None
         host = str(driver["host"])

@@ -16,6 +16,7 @@ from evolve.llm.budget import Budget
 from tests.cluster.cluster import API_KEY, EXPERIMENT, PASSWORD, Cluster, cluster, session_processes
 from tests.evolve.llm.loopback import Loopback, offline_answers
 from tests.workers.runs import commits, completion_keys, finished, wait_until
+from workers.jobs import JobServer
 
 pytestmark = pytest.mark.slow
 
@@ -137,6 +138,14 @@ def test_two_runs_share_the_cluster_and_nothing_else(ray: Cluster) -> None:
         store = store_of(ray, name)
         assert store.ledger(Budget()).spent().llm_calls == calls == len(completion_keys(store))
     assert commits(store_of(ray, "left")) != commits(store_of(ray, "right"))
+
+
+def test_the_near_end_of_a_tunnel_is_not_the_cluster(ray: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ray.environment.items():
+        monkeypatch.setenv(name, value)
+    assert JobServer(ray.url).is_local
+    monkeypatch.setattr("platform.node", lambda: "laptop")
+    assert not JobServer(ray.url).is_local, "it would be given paths of another machine"
 
 
 def test_doctor_looks_at_the_cluster_too(ray: Cluster) -> None:
