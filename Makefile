@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= 2
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test bench drill lint clean
 
 demo: $(STAMP)
 	$(BIN)/csro run demo
@@ -18,6 +18,13 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -q -s -p no:cacheprovider --override-ini python_files='bench_*.py'
+
+# As root: `ray up` on three machines made of namespaces, a head that is gone for a minute, and 100 kills. 20 minutes.
+drill: $(STAMP)
+	@for each in sshd:openssh-server rsync:rsync ip:iproute2 chromium:chromium; do \
+		command -v $${each%:*} >/dev/null || sh deploy/system_package.sh $${each#*:} || exit 1; done
+	$(BIN)/python -m pytest tests/cluster/drill_ray_up.py -s
+	CSRO_DRILL_KILLS=100 $(BIN)/python -m pytest tests/cluster/test_kills.py -s
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/mypy

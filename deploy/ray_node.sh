@@ -1,11 +1,11 @@
 #!/bin/sh
 # Starts Ray on a machine of a cluster: `sh deploy/ray_node.sh head|worker [options of ray start]`, from a csro set up by
-# deploy/setup.sh. Ray itself must run there only once.
+# deploy/setup.sh. Ray itself must run there only once. `ray_node.sh ready` returns when the head here takes jobs.
 #
 # In ~/.config/csro, readable by their owner alone: ray_token, the cluster's token (the same file on every machine and
 # for those who submit), and secrets.env with CSRO_REDIS_URL and the providers' keys, one NAME=VALUE a line.
 set -eu
-role=${1:?head or worker}
+role=${1:?head, worker or ready}
 shift
 here=$(cd "$(dirname "$0")/.." && pwd)
 config=$HOME/.config/csro
@@ -24,10 +24,12 @@ export RAY_gcs_rpc_server_reconnect_timeout_s=180 # how long machines wait for a
 case $role in
 head)
     # The head runs no work (no processors, no csro_worker), so that a run outlives it; it needs the store for that.
-    store=$(python "$here/deploy/store_address.py" "$config/secrets.env")
+    cluster=${CSRO_CLUSTER:-csro}
+    store=$(cd "$here" && python -m deploy.head_store "$config/secrets.env" "$cluster")
     if [ -n "$store" ]; then
-        export RAY_REDIS_ADDRESS="${store% *}" RAY_REDIS_PASSWORD="${store#* }"
-        export RAY_external_storage_namespace="${CSRO_CLUSTER:-csro}"
+        export RAY_REDIS_ADDRESS="${store%% *}" RAY_external_storage_namespace="$cluster"
+        store=${store#* }
+        set -- --redis-username="${store%% *}" --redis-password="${store#* }" "$@"
     else
         echo "csro: no CSRO_REDIS_URL in $config/secrets.env: runs will not outlive this head" >&2
     fi
@@ -35,11 +37,19 @@ head)
     export RAY_GRAFANA_HOST="${RAY_GRAFANA_HOST:-http://127.0.0.1:8270}" RAY_GRAFANA_IFRAME_HOST="$board"
     export RAY_PROMETHEUS_HOST="${RAY_PROMETHEUS_HOST:-http://127.0.0.1:8270}" RAY_GRAFANA_DEFAULT_DASHBOARD_UID=csro
     export RAY_enable_autoscaler_v2=0 # v2 takes only one of several machines of the local provider
-    CSRO_SECRETS="$config/secrets.env" setsid nohup python -m deploy.board >"$HOME/csro-board.log" 2>&1 &
-    exec ray start --head --port=6379 --num-cpus=0 --dashboard-host=127.0.0.1 --dashboard-port=8265 \
-        ${RAY_REDIS_PASSWORD:+--redis-password="$RAY_REDIS_PASSWORD"} "$@"
+    # What the autoscaler of a head that `ray up` made needs to bring its workers up, also when the head starts again.
+    [ -f "$HOME/ray_bootstrap_config.yaml" ] && set -- --autoscaling-config="$HOME/ray_bootstrap_config.yaml" "$@"
+    (cd "$here" && CSRO_SECRETS="$config/secrets.env" setsid nohup python -m deploy.board >"$HOME/csro-board.log" 2>&1 &)
+    exec ray start --head --port=6379 --num-cpus=0 --dashboard-host=127.0.0.1 --dashboard-port=8265 "$@"
     ;;
 worker)
+    # A head that starts anew on a machine that did knows of no workers and starts all of them: one that serves it goes
+    # on, for it may carry a run's driver.
+    if [ -n "${RAY_HEAD_IP:-}" ] && pgrep -u "$(id -u)" -f "raylet/raylet .*--gcs-address=$RAY_HEAD_IP:6379" >/dev/null; then
+        echo "csro: Ray runs here already, for the head $RAY_HEAD_IP" >&2
+        exit 0
+    fi
+    ray stop >/dev/null 2>&1 || true
     for try in 1 2 3; do # Ray has start-up deadlines of its own, which a busy machine misses
         ray start --resources='{"csro_worker": 1000}' "$@" && exit 0
         echo "csro: Ray did not come up in time, try $try of 3" >&2
@@ -48,8 +58,17 @@ worker)
     done
     exit 1
     ;;
+ready)
+    exec python -c '
+import socket, sys, time
+end = time.monotonic() + 280
+while socket.socket().connect_ex(("127.0.0.1", 8265)):
+    if time.monotonic() > end:
+        sys.exit("csro: the head does not come up; see /tmp/ray/session_latest/logs")
+    time.sleep(0.5)'
+    ;;
 *)
-    echo "csro: ray_node.sh head or ray_node.sh worker, not $role" >&2
+    echo "csro: ray_node.sh head, worker or ready, not $role" >&2
     exit 2
     ;;
 esac

@@ -5,6 +5,11 @@ dir=$1
 python=${PYTHON:-python3}
 say() { printf '%s\n' "csro set-up: $*" >&2; }
 
+wanted=$(cat pyproject.toml constraints.txt | cksum)
+if [ "$(cat "$dir/.installed" 2>/dev/null)" = "$wanted" ]; then
+    say "nothing new to install"
+    exit 0
+fi
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
     say "need Python 3.11 or newer as '$python' (set PYTHON=/path/to/python3.11)"
     exit 1
@@ -17,4 +22,5 @@ say "installing dependencies (a few minutes the first time)"
 "$dir/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 # Ray's agents miss their start-up deadline when they must compile bytecode first.
 "$dir/bin/python" -m compileall -q -j 0 "$dir/lib" >/dev/null 2>&1 || true
+printf '%s\n' "$wanted" >"$dir/.installed"
 say "done"

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
+import shutil
 import subprocess
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from deploy.store_address import store_address
+from deploy.head_store import address, make_user, store_url
+from evolve.archive.core import StoreUnavailableError
+from evolve.archive.redis import Connection
+from evolve.archive.server import ensure_server, stop_server
 from workers.remote import WORKER_RESOURCE
 from workers.settings import experiment_from
 
@@ -38,17 +44,38 @@ def test_ray_accepts_the_cluster_and_refuses_a_misspelt_key(name: str) -> None:
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_both_ends_start_through_the_same_script(name: str) -> None:
     config = read(name)
-    assert any("ray_node.sh head" in command for command in config["head_start_ray_commands"])
+    assert config["head_start_ray_commands"] == ["sh ~/csro/deploy/head_service.sh"]
+    service = (DEPLOY / "head_service.sh").read_text()
+    assert 'sh "$here/deploy/ray_node.sh" head' in service
     assert any("ray_node.sh worker" in command for command in config["worker_start_ray_commands"])
     assert all("--num-cpus" not in command for command in config["worker_start_ray_commands"])
 
 
 def test_the_script_keeps_work_off_the_head() -> None:
     text = (DEPLOY / "ray_node.sh").read_text()
-    subprocess.run(["sh", "-n", str(DEPLOY / "ray_node.sh")], check=True)
+    for script in DEPLOY.glob("*.sh"):
+        subprocess.run(["sh", "-n", str(script)], check=True)
     assert "--head --port=6379 --num-cpus=0" in text
     assert json.dumps({WORKER_RESOURCE: 1000}) in text
     assert "RAY_AUTH_MODE=token" in text
+
+
+def test_the_head_comes_back_by_itself() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]  # systemd's names have capitals
+    unit.read(DEPLOY / "csro-head.service")
+    service = unit["Service"]
+    assert (service["Restart"], unit["Unit"]["StartLimitIntervalSec"]) == ("always", "0")
+    assert service["ExecStart"].endswith("/deploy/ray_node.sh head --block")
+    assert service["ExecStartPost"].endswith("/deploy/ray_node.sh ready")
+    if shutil.which("systemd-analyze"):
+        found = subprocess.run(
+            ["systemd-analyze", "verify", str(DEPLOY / "csro-head.service")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (found.returncode, found.stderr) == (0, "")
 
 
 def test_the_script_asks_for_the_token(tmp_path: Path) -> None:
@@ -70,6 +97,7 @@ def test_kubernetes_files_fit_each_other_and_the_code() -> None:
     assert json.loads(json.loads(workers["rayStartParams"]["resources"])) == {WORKER_RESOURCE: 1000}
     assert set(json.loads(job["spec"]["entrypointResources"])) == {WORKER_RESOURCE}
     assert job["spec"]["clusterSelector"]["ray.io/cluster"] == cluster["metadata"]["name"]
+    assert "backoffLimit" not in job["spec"], "refused with clusterSelector; older operators delete the cluster"
     pods = [head["template"]["spec"], workers["template"]["spec"]]
     assert all(volume["secret"]["secretName"] == "csro-secrets" for pod in pods for volume in pod["volumes"])
     assert all(volume["secret"]["defaultMode"] == 0o400 for pod in pods for volume in pod["volumes"])
@@ -77,6 +105,67 @@ def test_kubernetes_files_fit_each_other_and_the_code() -> None:
 
     experiment = experiment_from(tomllib.loads(config["data"]["experiment.toml"]))
     assert experiment.run_id == job["metadata"]["name"]
+
+
+# The fields of KubeRay's API (ray.io/v1) that may stand where they do; a field of another name is dropped in silence.
+KUBERAY_FIELDS = {
+    "RayCluster": {
+        "authOptions",
+        "autoscalerOptions",
+        "enableInTreeAutoscaling",
+        "gcsFaultToleranceOptions",
+        "headGroupSpec",
+        "headServiceAnnotations",
+        "managedBy",
+        "rayVersion",
+        "suspend",
+        "upgradeStrategy",
+        "workerGroupSpecs",
+    },
+    "RayJob": {
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "clusterSelector",
+        "deletionStrategy",
+        "entrypoint",
+        "entrypointNumCpus",
+        "entrypointNumGpus",
+        "entrypointResources",
+        "jobId",
+        "managedBy",
+        "metadata",
+        "rayClusterSpec",
+        "runtimeEnvYAML",
+        "shutdownAfterJobFinishes",
+        "submissionMode",
+        "submitterConfig",
+        "submitterPodTemplate",
+        "suspend",
+        "ttlSecondsAfterFinished",
+    },
+}
+GROUP_FIELDS = {"rayStartParams", "template", "serviceType", "headService", "enableIngress", "resources", "labels"}
+WORKER_FIELDS = {"groupName", "replicas", "minReplicas", "maxReplicas", "numOfHosts", "scaleStrategy"}
+
+
+def test_kubernetes_files_name_fields_that_the_operator_knows() -> None:
+    cluster, (_, job) = read("kuberay/raycluster.yaml"), read("kuberay/rayjob.yaml")
+    for resource in (cluster, job):
+        assert resource["apiVersion"] == "ray.io/v1"
+        assert set(resource["spec"]) <= KUBERAY_FIELDS[resource["kind"]]
+    head, workers = cluster["spec"]["headGroupSpec"], cluster["spec"]["workerGroupSpecs"]
+    assert set(head) <= GROUP_FIELDS
+    assert all(set(group) <= GROUP_FIELDS | WORKER_FIELDS for group in workers)
+    for group in (head, *workers):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values()), "the API takes strings"
+    assert set(cluster["spec"]["authOptions"]) == {"mode"}
+    assert set(cluster["spec"]["gcsFaultToleranceOptions"]) == {
+        "redisAddress",
+        "redisPassword",
+        "externalStorageNamespace",
+    }
+    assert head["template"]["spec"]["containers"][0]["name"] == "ray-head"
+    assert cluster["spec"]["rayVersion"] == metadata.version("ray")
 
 
 def test_the_image_holds_all_packages_and_compiled_bytecode() -> None:
@@ -89,19 +178,38 @@ def test_the_image_holds_all_packages_and_compiled_bytecode() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "address"),
+    ("line", "found"),
     [
-        ("CSRO_REDIS_URL=redis://:pass%40word@store:6380", "store:6380 pass@word"),
-        ("export CSRO_REDIS_URL='rediss://:pw@store'", "rediss://store:6379 pw"),
+        ("CSRO_REDIS_URL=redis://:pass%40word@store:6380", "store:6380"),
+        ("export CSRO_REDIS_URL='rediss://:pw@store'", "rediss://store:6379"),
         ("CSRO_REDIS_URL=unix:///tmp/socket", ""),
         ("OPENAI_API_KEY=x", ""),
     ],
 )
-def test_the_head_finds_the_store(tmp_path: Path, line: str, address: str) -> None:
+def test_the_head_finds_the_store(tmp_path: Path, line: str, found: str) -> None:
     file = tmp_path / "secrets.env"
     file.write_text(f"# keys\n{line}\n")
-    assert store_address(file) == address
-    assert store_address(tmp_path / "none") == ""
+    url = store_url(file)
+    assert (address(url) if url else "") == found
+    assert store_url(tmp_path / "none") == ""
+
+
+def test_the_heads_user_reaches_rays_keys_alone(tmp_path: Path) -> None:
+    url = ensure_server(tmp_path / "store")
+    try:
+        ours = Connection(url)
+        ours.call("SET", "{csro:run}:schema", 3)
+        make_user(ours, "csro")
+        name, password = make_user(ours, "csro")
+        heads = Connection(f"unix://{name}:{password}@{url.removeprefix('unix://')}")
+        heads.call("HSET", "RAYcsro@KV", "a", 1)
+        heads.call("INFO", "replication")
+        heads.call("DEL", "DUMMY")
+        for words in (("GET", "{csro:run}:schema"), ("HGETALL", "RAYother@KV"), ("FLUSHALL",), ("ACL", "LIST")):
+            with pytest.raises(StoreUnavailableError, match="refused"):
+                heads.call(*words)
+    finally:
+        stop_server(tmp_path / "store")
 
 
 def test_no_deployment_file_holds_a_secret() -> None:

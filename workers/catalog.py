@@ -7,7 +7,6 @@ lives or not. What they do must leave a live run alone.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,11 +39,11 @@ class KnownRun:
         if url is not None:
             try:
                 with _store(url, self.run_id) as store:
-                    status = load_status(store)
+                    status, now_s = load_status(store), store.now_s()
             except SchemaVersionError:
                 return "other version", None
             if status is not None:
-                return status.state(time.time()), status
+                return status.state(now_s), status
         if self.directory is not None and (self.directory / "summary.json").is_file():
             return "ended", None
         return "gone" if url is None else "starting", None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 
@@ -84,7 +83,7 @@ class ReplayFleet:
 
     async def _claim(self, evolver: Evolver, index: int, tickets: dict[int, Ticket]) -> Ticket:
         while index not in tickets:
-            ticket = evolver.archive.claim("replay", time.time())
+            ticket = evolver.archive.claim("replay")
             if ticket is None:
                 raise OrderError(f"the recorded order asks for proposal {index}, which the archive does not hand out")
             tickets[ticket.index] = ticket

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import platform
 import shlex
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -108,11 +110,15 @@ class JobServer:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.is_local = urlsplit(address).hostname in _LOOPBACK
         for name in _TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
         with self._told(), _ray_address_unset():
             self._client = JobSubmissionClient(address)
+
+    @cached_property
+    def is_local(self) -> bool:
+        """Is this machine the whole cluster? A loopback address alone may be the near end of a tunnel."""
+        return urlsplit(self.address).hostname in _LOOPBACK and set(self.machines()) == {platform.node()}
 
     def submit(self, submission: Submission, python: str | None = None) -> tuple[Job, str]:
         """The job and what was done: ``submitted``, ``resumed``, or nothing as it is ``running`` or ``succeeded``.

@@ -104,13 +104,13 @@ class RayGauges:
             self._gauges[name].set(measure.value, tags=dict(measure.labels))
 
 
-def exposition(statuses: Iterable[Status], now_s: float) -> bytes:
-    """The metrics of several runs in Prometheus' text format."""
+def exposition(statuses: Iterable[tuple[Status, float]]) -> bytes:
+    """The metrics of several runs in Prometheus' text format, each with the time by its store's clock."""
     from prometheus_client import CollectorRegistry, generate_latest
     from prometheus_client.core import GaugeMetricFamily
 
     families: dict[str, GaugeMetricFamily] = {}
-    for status in statuses:
+    for status, now_s in statuses:
         for measure in measures(status, now_s):
             family = families.setdefault(
                 measure.name,

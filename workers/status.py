@@ -51,8 +51,8 @@ class BestProgram:
 @dataclass(frozen=True)
 class Status:
     """``phase`` is ``starting``, ``searching``, ``working`` (between and after searches), ``ended`` or ``stopped``;
-    ``line`` is the latest line told. ``t_s`` is when it was written, ``in_flight`` the LLM calls under way; ``driver``
-    names the process that drives the run, of which there is one at a time."""
+    ``line`` is the latest line told. ``t_s`` is when it was written, by the store's clock, ``in_flight`` the LLM calls
+    under way; ``driver`` names the process that drives the run, of which there is one at a time."""
 
     run_id: str
     game: str
@@ -98,7 +98,8 @@ class Status:
         return self.phase in ("ended", "stopped")
 
     def alive(self, now_s: float) -> bool:
-        """Does its driver still write it?"""
+        """Does its driver still write it? ``now_s`` by the store's clock: those of two machines may differ by more
+        than a driver may be silent."""
         return not self.ended and now_s - self.t_s < STALE_S
 
     def state(self, now_s: float) -> str:
@@ -183,7 +184,7 @@ class StatusWriter:
 
     def _write(self) -> None:
         held = self._ledger.held()
-        self._set(t_s=time.time(), spent=self._ledger.spent(), in_flight=held.llm_calls)
+        self._set(t_s=self._store.now_s(), spent=self._ledger.spent(), in_flight=held.llm_calls)
         self._store.save(CHECKPOINT, self._status.to_record())
         if self._also is not None:
             self._also(self._status)
@@ -209,7 +210,7 @@ def load_status(store: Store) -> Status | None:
 def wait_for_other_driver(store: Store, telemetry: Telemetry) -> None:
     """Returns when no driver on another machine writes this run's status any more."""
     told = False
-    while (other := load_status(store)) is not None and other.host != platform.node() and other.alive(time.time()):
+    while (other := load_status(store)) is not None and other.host != platform.node() and other.alive(store.now_s()):
         if not told:
             telemetry.say(f"waiting for this run's driver on {other.host} to end or fall silent")
             told = True

@@ -21,7 +21,7 @@ from evolve.llm.core import Completion, Prompt
 from evolve.program import Program
 from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raise it whenever a record or a key changes its meaning."""
 
 T = TypeVar("T")

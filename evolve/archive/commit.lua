@@ -1,11 +1,12 @@
--- Takes a child in: the fence, the duplicate check, every index, the closing of its proposal and its event, in one step.
+-- Takes a child in: the fence, the duplicate check, every index, the end of its entry in the stream of work, and its
+-- event, in one step.
 -- ARGV[2] proposal, ARGV[3] attempt, ARGV[4] id, ARGV[5] record, ARGV[6] member ("" if it failed),
 -- ARGV[7] score or fault, ARGV[8] uniforms, msgpack,
 -- ARGV[9] findings, msgpack: {operator, improved, repairable, behaviour, means by opponent, effort by name, notes,
 --         and where an elite was re-scored its id, revision, new record ("" if it failed), score and means},
 -- ARGV[10] event by outcome, msgpack
 -- Returns the outcome, nil if there is no such proposal.
-local proposal, attempt, id, record, member = tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local proposal, attempt, id, record, member = tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
 local island = proposal % settings.num_islands
 local findings = cmsgpack.unpack(ARGV[9])
 local _, _, _, failures, recent = island_keys(island)
@@ -84,21 +85,22 @@ local function revise_elite(elite)
   redis.call('HINCRBY', STATE, 'effort:false_elites', dethroned)
 end
 
-local fields = redis.call('HMGET', PROPOSALS, proposal .. ':attempt', proposal .. ':outcome', proposal .. ':epoch',
-  proposal .. ':nonce', proposal .. ':drawn')
-if not fields[1] then
+local consumer, held_attempt = holder(proposal)
+local fields = redis.call('HMGET', PROPOSALS, proposal .. ':outcome', proposal .. ':attempt', proposal .. ':epoch',
+  proposal .. ':drawn')
+if not consumer and not fields[1] then
   return nil
 end
-if fields[1] ~= attempt then
+if (held_attempt or tonumber(fields[2])) ~= attempt then
   return 'stale_lease'
 end
-if fields[2] then
-  return fields[2]
+if fields[1] then
+  return fields[1]
 end
 local uniforms = cmsgpack.unpack(ARGV[8])
 local outcome = take_in(tonumber(fields[3]) == state_number('epoch:' .. island))
 count('operator:' .. findings.operator)
-local variant = fields[5] and string.match(fields[5], '^[^|]*|([^|]*)|') or ''
+local variant = fields[4] and string.match(fields[4], '^[^|]*|([^|]*)|') or ''
 if variant ~= '' then
   count('variant:' .. variant)
 end
@@ -113,9 +115,10 @@ if findings.notes ~= '' then
   redis.call('HSET', NOTES, island .. ':' .. number, findings.notes)
   redis.call('HINCRBY', STATE, 'written', 1)
 end
-redis.call('HSET', PROPOSALS, proposal .. ':outcome', outcome)
-redis.call('HDEL', CLAIMS, fields[4])
-redis.call('ZREM', LEASES, string.format('%010d', proposal))
+redis.call('HSET', PROPOSALS, proposal .. ':outcome', outcome, proposal .. ':attempt', attempt)
+redis.call('XACK', WORK, GROUP, entry_of(proposal))
+redis.call('XDEL', WORK, entry_of(proposal))
+redis.call('XGROUP', 'DELCONSUMER', WORK, GROUP, consumer)
 redis.call('HINCRBY', STATE, 'outcome:' .. outcome, 1)
 redis.call('RPUSH', OPERATIONS, 'commit:' .. proposal)
 local event = cmsgpack.unpack(ARGV[10])[outcome]

@@ -2,9 +2,9 @@
 
 One archive belongs to one task (one PSRO iteration of one run). It holds the islands, hands out the
 proposals that are still to be made, and takes their results exactly once. Every method is atomic and
-safe for many processes; every answer depends only on the archive's state and the arguments, never on
-a clock or a random generator of its own (time and uniform random numbers are passed in), so that the
-recorded order of operations replays to the same archive. Whatever a proposal is made from is fixed when
+safe for many processes. Only who holds a proposal depends on a clock, the archive's own; all else depends
+on its state and the arguments alone (uniform random numbers are passed in), so that the recorded order of
+operations replays to the same archive. Whatever a proposal is made from is fixed when
 its parents are sampled, for the same reason.
 """
 
@@ -188,8 +188,8 @@ class Archive(Protocol):
         Raises ``ValueError`` if none of them is scored."""
         ...
 
-    def claim(self, worker: str, now_s: float) -> Ticket | None:
-        """The next proposal nobody holds: first those whose lease ended before ``now_s``, then new ones.
+    def claim(self, worker: str) -> Ticket | None:
+        """The next proposal nobody holds, lowest number first: those whose lease has run out, then new ones.
         ``None`` when none is free (all handed out or done). Islands take turns: proposal i is for island i mod n.
 
         Raises ``ValueError`` if the archive has no founders yet."""
@@ -203,8 +203,12 @@ class Archive(Protocol):
         ``uniforms``: at least ``evolve.archive.sampling.uniforms_needed(settings)`` numbers in [0, 1)."""
         ...
 
-    def renew(self, ticket: Ticket, now_s: float) -> bool:
-        """Prolongs the lease. False if the ticket is no longer the holder."""
+    def renew(self, ticket: Ticket) -> bool:
+        """Begins the lease anew. False if the ticket is no longer the holder."""
+        ...
+
+    def expire_leases(self) -> None:
+        """Ends all leases now: for a driver that works alone, and so knows that whoever held them is gone."""
         ...
 
     def seen(self, name: str, as_of: int) -> Candidate | None:

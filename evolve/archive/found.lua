@@ -4,6 +4,7 @@
 if redis.call('HSETNX', STATE, 'founded', 1) == 0 then
   return 0
 end
+redis.call('XGROUP', 'CREATE', WORK, GROUP, '0', 'MKSTREAM')
 local founders = cmsgpack.unpack(ARGV[2])
 for _, founder in ipairs(founders) do
   redis.call('HSET', PROGRAMS, founder[1], founder[2])

@@ -17,12 +17,16 @@ BATCH = 500
 Entry = tuple[str, str, list[bytes]]
 """One key of a run: its name without the run's prefix, its type, and its parts in the order its type has them."""
 
+GROUP = "evolvers"
+"""Of the streams of work in flight (``work.lua``), all of whose entries are pending."""
+
 _READ: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "string": ("GET", ()),
     "hash": ("HGETALL", ()),
     "list": ("LRANGE", (0, -1)),
     "set": ("SMEMBERS", ()),
     "zset": ("ZRANGE", (0, -1, "WITHSCORES")),
+    "stream": ("XPENDING", (GROUP, "-", "+", 2**31)),
 }
 _WRITE = {"string": "SET", "hash": "HSET", "list": "RPUSH", "set": "SADD", "zset": "ZADD"}
 
@@ -46,10 +50,19 @@ def dump_run(commands: Commands, run_id: str) -> list[Entry]:
     reads = [(_READ[name][0], key, *_READ[name][1]) for key, name in zip(keys, names, strict=True)]
     values = commands.transaction(*reads)
     return [
-        (key.removeprefix(prefix), name, value if isinstance(value, list) else [value])
+        (key.removeprefix(prefix), name, _pending(value) if name == "stream" else _parts(value))
         for key, name, value in zip(keys, names, values, strict=True)
         if value is not None
     ]
+
+
+def _parts(value: bytes | list[bytes]) -> list[bytes]:
+    return value if isinstance(value, list) else [value]
+
+
+def _pending(entries: list[list[Any]]) -> list[bytes]:
+    """Of each entry its id, consumer and number of deliveries."""
+    return [part for entry, consumer, _, times in entries for part in (entry, consumer, b"%d" % times)]
 
 
 def restore_run(commands: Commands, run_id: str, entries: Iterable[Entry]) -> None:
@@ -58,8 +71,11 @@ def restore_run(commands: Commands, run_id: str, entries: Iterable[Entry]) -> No
     Raises ``ValueError`` for a type that no run has. The schema's key is written last: without it there is no run."""
     key = Keys(run_id)
     for name, kind, parts in sorted(entries, key=lambda entry: entry[0] == "schema"):
-        if kind not in _WRITE:
+        if kind not in _READ:
             raise ValueError(f"key {name} is a {kind}, which no run has")
+        if kind == "stream":
+            _restore_stream(commands, key(name), parts)
+            continue
         width = 2 if kind in ("hash", "zset") else 1
         commands.call("DEL", key(name))
         for start in range(0, len(parts), BATCH * width):
@@ -68,6 +84,16 @@ def restore_run(commands: Commands, run_id: str, entries: Iterable[Entry]) -> No
                 pairs = zip(chunk[1::2], chunk[::2], strict=True)
                 chunk = [part for pair in pairs for part in pair]
             commands.call(_WRITE[kind], key(name), *chunk)
+
+
+def _restore_stream(commands: Commands, key: str, parts: list[bytes]) -> None:
+    """Whoever held the entries is not there: their leases have run out, a claim takes them over."""
+    commands.call("DEL", key)
+    for entry in parts[::3]:
+        commands.call("XADD", key, entry, "restored", 1)
+    commands.call("XGROUP", "CREATE", key, GROUP, "$", "MKSTREAM")
+    for entry, consumer, times in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        commands.call("XCLAIM", key, GROUP, consumer, 0, entry, "TIME", 0, "RETRYCOUNT", times, "FORCE", "JUSTID")
 
 
 def delete_run(commands: Commands, run_id: str) -> int:

@@ -4,24 +4,24 @@
 -- KEYS    1 state (hash: founded, next, committed, reseeded, written, outcome:*, failure:*, effort:*; made|scored|
 --           improved:operator|variant:<name>; epoch:i, registered:i, total:i, stalled:i, notes:i per island)
 --         2 programs (hash: id or "id@revision" -> record)   3 ranking of all scored programs (zset: member -> -score)
---         4 leases (zset: proposal -> end)        5 proposals (hash: "<i>:attempt|epoch|drawn|outcome|nonce")
---         6 operations (list)                     7 claims (hash: nonce -> proposal)
---         8 index (hash: "seen:<id or behaviour>" -> "<commits before>:<id>", "member:<id>", "revision:<id>",
+--         4 work in flight (stream: an entry <i + 1>-0 for each proposal i handed out and not committed, pending in its
+--           one group; see work.lua)
+--         5 proposals (hash: "<i>:epoch|drawn", and once committed "<i>:outcome|attempt")       6 operations (list)
+--         7 index (hash: "seen:<id or behaviour>" -> "<commits before>:<id>", "member:<id>", "revision:<id>",
 --           "revised:<id>" -> commits before each revision)
---         9 champions (hash: opponent -> "<mean> <id>")      10 notes (hash: "<island>:<number>" -> text)
---         11 the run's events (list)
---         12+5i ... 16+5i: of island i, its ranking (zset as 3), its clusters (zset: signature -> -best score), their
+--         8 champions (hash: opponent -> "<mean> <id>")      9 notes (hash: "<island>:<number>" -> text)
+--         10 the run's events (list)
+--         11+5i ... 15+5i: of island i, its ranking (zset as 3), its clusters (zset: signature -> -best score), their
 --         members (hash: signature -> members kept, comma separated), failures to repair (list), recent children (list)
 -- member  "<length, 10 digits>:<program id>:<signature>": equal scores then sort by length and id.
 -- ARGV[1] the archive's settings, msgpack
 
-local STATE, PROGRAMS, RANKING, LEASES, PROPOSALS, OPERATIONS, CLAIMS, INDEX, CHAMPIONS, NOTES, EVENTS
-  = unpack(KEYS, 1, 11)
+local STATE, PROGRAMS, RANKING, WORK, PROPOSALS, OPERATIONS, INDEX, CHAMPIONS, NOTES, EVENTS = unpack(KEYS, 1, 10)
 local settings = cmsgpack.unpack(ARGV[1])
 local CLUSTER_MEMBERS, KEPT_FAILURES = 32, 16
 
 local function island_keys(island)
-  return unpack(KEYS, 12 + 5 * island, 16 + 5 * island)
+  return unpack(KEYS, 11 + 5 * island, 15 + 5 * island)
 end
 
 local function exact(number)

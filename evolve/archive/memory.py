@@ -7,6 +7,7 @@ values.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 
 from evolve.archive import codec
@@ -80,6 +81,9 @@ class MemoryStore:
     @property
     def payoffs(self) -> MemoryPayoffs:
         return self._payoffs
+
+    def now_s(self) -> float:
+        return time.time()
 
     def save(self, name: str, record: Record) -> None:
         self._checkpoints[name] = codec.encode_record(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -76,18 +77,15 @@ class MemoryArchive:
                 for each in entries:
                     island.register(each)
 
-    def claim(self, worker: str, now_s: float) -> Ticket | None:
+    def claim(self, worker: str) -> Ticket | None:
+        now_s = time.monotonic()
         with self._lock:
             if not self._islands:
                 raise ValueError("the archive has no founders yet: call found() before claim()")
-            expired = [
-                (proposal.lease_end_s, index)
-                for index, proposal in enumerate(self._proposals)
-                if proposal.outcome is None and proposal.lease_end_s < now_s
-            ]
-            if expired:
-                index = min(expired)[1]
-                proposal = self._proposals[index]
+            open_ones = ((i, proposal) for i, proposal in enumerate(self._proposals) if proposal.outcome is None)
+            expired = next(((i, proposal) for i, proposal in open_ones if proposal.lease_end_s <= now_s), None)
+            if expired is not None:
+                index, proposal = expired
                 proposal.attempt += 1
             elif len(self._proposals) < self._settings.proposals:
                 index = len(self._proposals)
@@ -117,13 +115,18 @@ class MemoryArchive:
                 raise ValueError(f"proposal {ticket.index} was committed without parents: there are none to hand out")
             return resolve(proposal.drawn, self._notes[index][proposal.drawn.notes], self._programs)
 
-    def renew(self, ticket: Ticket, now_s: float) -> bool:
+    def renew(self, ticket: Ticket) -> bool:
         with self._lock:
             proposal = self._proposal(ticket)
             holder = proposal.outcome is None and proposal.attempt == ticket.attempt
             if holder:
-                proposal.lease_end_s = now_s + self._settings.lease_s
+                proposal.lease_end_s = time.monotonic() + self._settings.lease_s
             return holder
+
+    def expire_leases(self) -> None:
+        with self._lock:
+            for proposal in self._proposals:
+                proposal.lease_end_s = 0.0
 
     def seen(self, name: str, as_of: int) -> Candidate | None:
         with self._lock:

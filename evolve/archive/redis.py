@@ -41,11 +41,12 @@ RETRIES_AT_OPENING = 3
 SOCKET_TIMEOUT_S = 30.0
 
 _PARTS = {
-    "found": ("island",),
-    "claim": ("island",),
-    "renew": ("island",),
+    "found": ("island", "work"),
+    "claim": ("island", "work"),
+    "renew": ("island", "work"),
+    "expire": ("island", "work"),
     "sample": ("island", "sampling"),
-    "commit": ("island", "upkeep"),
+    "commit": ("island", "work", "upkeep"),
 }
 """What is put before a script: the Lua functions it calls."""
 
@@ -234,6 +235,10 @@ class RedisStore:
     @property
     def payoffs(self) -> RedisPayoffs:
         return self._payoffs
+
+    def now_s(self) -> float:
+        seconds, microseconds = self._connection.call("TIME")
+        return int(seconds) + int(microseconds) / 1e6
 
     def save(self, name: str, record: Record) -> None:
         self._connection.call("HSET", self._checkpoints, name, codec.encode_record(record))

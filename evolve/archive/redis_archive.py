@@ -1,7 +1,9 @@
 """A task's archive in Redis: each step that touches several keys is one Lua script beside this file.
 
-Work in flight is a sorted set of leases by their end. A commit is fenced by the attempt number and does all
-its effects in the same script, so effects happen exactly once, however often a call is repeated.
+Work in flight is a stream with one consumer group. A claim delivers an entry, or takes over one that lay idle for the
+length of a lease; a commit is fenced by the entry being pending in its caller's delivery, and acknowledges it in the
+script that does its effects. So effects happen exactly once, however often a call is repeated, and leases are measured
+by the server's clock alone, whatever those of the machines say.
 """
 
 from __future__ import annotations
@@ -35,10 +37,9 @@ _SHARED = (
     "state",
     "programs",
     "ranking",
-    "leases",
+    "work",
     "proposals",
     "operations",
-    "claims",
     "index",
     "champions",
     "notes",
@@ -77,8 +78,8 @@ class RedisArchive:
         ]
         self._script("found", _packed(rows))
 
-    def claim(self, worker: str, now_s: float) -> Ticket | None:
-        answer = self._script("claim", f"{worker}:{secrets.token_hex(8)}", repr(now_s))
+    def claim(self, worker: str) -> Ticket | None:
+        answer = self._script("claim", f"{worker}:{secrets.token_hex(8)}")
         if answer == 0:
             raise ValueError("the archive has no founders yet: call found() before claim()")
         if answer is None:
@@ -101,11 +102,14 @@ class RedisArchive:
             notes = self._commands.call("HGET", self._key["notes"], f"{ticket.island.index}:{draw.notes}")
         return resolve(draw, notes.decode("utf-8", "surrogatepass"), programs)
 
-    def renew(self, ticket: Ticket, now_s: float) -> bool:
-        answer = self._script("renew", ticket.index, ticket.attempt, repr(now_s))
+    def renew(self, ticket: Ticket) -> bool:
+        answer = self._script("renew", ticket.index, ticket.attempt)
         if answer is None:
             raise _unknown(ticket)
         return bool(answer)
+
+    def expire_leases(self) -> None:
+        self._script("expire")
 
     def seen(self, name: str, as_of: int) -> Candidate | None:
         arrival = self._commands.call("HGET", self._key["index"], f"seen:{name}")

@@ -66,6 +66,10 @@ class Store(Protocol):
         """Rates of models: shared with the other runs of the same server."""
         ...
 
+    def now_s(self) -> float:
+        """By the store's own clock, in seconds since 1970: the one clock that all of a run's machines share."""
+        ...
+
     def save(self, name: str, record: Record) -> None:
         """Writes a named checkpoint atomically."""
         ...

@@ -7,7 +7,6 @@ evolver may be killed at any moment, and whoever claims its proposal next asks f
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -111,7 +110,7 @@ class Evolver:
     async def _claim(self, number: int) -> Ticket | None:
         async with self._claiming:  # one slot watches for leases that run out, the others wait for it
             while not self._draining:
-                ticket = self.archive.claim(f"{self.name}/{number}", time.time())
+                ticket = self.archive.claim(f"{self.name}/{number}")
                 if ticket is not None or self.archive.progress().done:
                     return ticket
                 await asyncio.sleep(_POLL_S)
@@ -129,7 +128,7 @@ class Evolver:
         while True:
             await asyncio.sleep(self.search.archive.lease_s / 3)
             for ticket in list(self._held):
-                if not self.archive.renew(ticket, time.time()):
+                if not self.archive.renew(ticket):
                     self._held.discard(ticket)
 
     # The steps of a proposal. A replay calls them in the recorded order.

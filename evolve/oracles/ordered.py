@@ -7,10 +7,8 @@ recorded already, and commits only what no earlier start committed.
 from __future__ import annotations
 
 from functools import partial
-from typing import cast
 
 from evolve.archive.core import Ticket
-from evolve.archive.store import Store
 from evolve.candidate import Candidate, Operator
 from evolve.oracles.archive_search import OracleSetup
 from evolve.oracles.evolver import Search
@@ -27,12 +25,13 @@ class OrderedSearch:
         self._scorer = setup.scorer
         self._archive = setup.store.archive(search.task.task_id, search.archive)
         self._proposer = Proposer(setup.game, setup.llm, search.task.scoring, search.prompts)
-        self._tickets = self._claim_open(_count_start(setup.store, search.task.task_id) * search.archive.lease_s * 2)
+        self._tickets = self._claim_open()
 
-    def _claim_open(self, now_s: float) -> dict[int, Ticket]:
-        """Tickets of all proposals not committed. The clock counts starts: a lease of an earlier start has ended."""
+    def _claim_open(self) -> dict[int, Ticket]:
+        """Tickets of all proposals not committed, whether an earlier start held them or not."""
+        self._archive.expire_leases()
         tickets: dict[int, Ticket] = {}
-        while (ticket := self._archive.claim("driver", now_s)) is not None:
+        while len(tickets) < self._archive.settings.proposals and (ticket := self._archive.claim("driver")) is not None:
             tickets[ticket.index] = ticket
         return tickets
 
@@ -67,10 +66,3 @@ class OrderedSearch:
             return
         event = partial(commit_event, self._task.task_id, ticket, Offspring(child))
         self._archive.commit(ticket, child, [0.0, 0.0], event=event)
-
-
-def _count_start(store: Store, task_id: str) -> int:
-    name = f"starts:{task_id}"
-    before = cast(int, (store.load(name) or {"starts": 0})["starts"])
-    store.save(name, {"starts": before + 1})
-    return before + 1

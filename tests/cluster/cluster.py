@@ -13,13 +13,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from evolve.archive.server import find_server
-from tests.workers.runs import csro, wait_until
+from tests.workers.runs import csro, processes, wait_until
 
 START_S = 180.0
 PASSWORD = "canary-of-the-store-5f1c"
@@ -54,11 +54,12 @@ def free_port() -> int:
 @dataclass(frozen=True)
 class Cluster:
     """``environment`` is what a client needs; ``folder`` holds what runs and store write, ``temp`` what Ray does
-    (at a short path, for its sockets)."""
+    (at a short path, for its sockets). ``url`` is the dashboard's, ``address`` what further machines join."""
 
     folder: Path
     temp: Path
     url: str
+    address: str
     redis_url: str
     environment: Mapping[str, str]
 
@@ -72,10 +73,19 @@ class Cluster:
 
     def job(self, job_id: str) -> dict[str, Any]:
         """As the job server itself describes it: a command line would take seconds each time it is asked."""
-        token = (self.folder / "token").read_text()
-        request = urllib.request.Request(f"{self.url}/api/jobs/{job_id}", headers={"Authorization": f"Bearer {token}"})
-        found: dict[str, Any] = json.load(urllib.request.urlopen(request, timeout=30))
+        found: dict[str, Any] = self.get(f"/api/jobs/{job_id}")
         return {**found, "status": found["status"].lower()}
+
+    def nodes(self) -> int:
+        """How many of its machines live."""
+        found = self.get("/nodes?view=summary")["data"]["summary"]
+        return sum(node["raylet"]["state"] == "ALIVE" for node in found)
+
+    def get(self, path: str) -> Any:
+        """What the dashboard answers."""
+        token = (self.folder / "token").read_text()
+        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {token}"})
+        return json.load(urllib.request.urlopen(request, timeout=30))
 
     def wait(self, job_id: str, *statuses: str) -> dict[str, Any]:
         wait_until(lambda: self.job(job_id)["status"] in statuses, f"{job_id} to be {statuses}", 240)
@@ -120,7 +130,7 @@ def cluster(folder: Path, cpus: int = 3) -> Iterator[Cluster]:
         secrets.write_text(f"CSRO_REDIS_URL={redis_url}\nOPENAI_API_KEY={API_KEY}\n")
         secrets.chmod(0o600)
         for last in (False, False, True):
-            head, url = _start_head(folder / "head.log", temp, {**os.environ, **common}, cpus)
+            head, url, address = _start_head(folder / "head.log", temp, {**os.environ, **common}, cpus)
             # Ray has deadlines of its own, which an overloaded machine may miss.
             if _comes_up(head, url, token.read_text()):
                 break
@@ -128,30 +138,53 @@ def cluster(folder: Path, cpus: int = 3) -> Iterator[Cluster]:
             assert not last, (folder / "head.log").read_text()
         try:
             client = {**common, "RAY_API_SERVER_ADDRESS": url, "CSRO_REDIS_URL": redis_url}
-            yield Cluster(folder, temp, url, redis_url, client)
+            yield Cluster(folder, temp, url, address, redis_url, client)
         finally:
             _end(head, temp)
 
 
 def _start_head(
     log_file: Path, temp: Path, environment: Mapping[str, str], cpus: int
-) -> tuple[subprocess.Popen[bytes], str]:
-    dashboard = free_port()
-    words = ["start", "--head", "--block", "--temp-dir", str(temp), "--num-cpus", str(cpus)]
+) -> tuple[subprocess.Popen[bytes], str, str]:
+    dashboard, port = free_port(), free_port()
+    words = ["start", "--head", "--block", "--node-ip-address", "127.0.0.1", "--port", str(port)]
+    words += ["--temp-dir", str(temp), "--num-cpus", str(cpus)]
     words += ["--dashboard-host", "127.0.0.1", "--dashboard-port", str(dashboard), "--disable-usage-stats"]
     words += ["--object-store-memory", "100000000"]
-    for option in ("--port", "--ray-client-server-port", "--dashboard-agent-listen-port"):
+    for option in ("--ray-client-server-port", "--dashboard-agent-listen-port"):
         words += [option, str(free_port())]
+    return _ray(words, environment, log_file), f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}"
+
+
+def _ray(words: Sequence[str], environment: Mapping[str, str], log_file: Path) -> subprocess.Popen[bytes]:
     code = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
-    with log_file.open("w") as log:
-        head = subprocess.Popen(
+    with log_file.open("a") as log:
+        return subprocess.Popen(
             [sys.executable, "-c", code, *words],
             env=dict(environment),
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    return head, f"http://127.0.0.1:{dashboard}"
+
+
+class Worker:
+    """A second machine's Ray, started again whenever it ends, as the autoscaler or Kubernetes would."""
+
+    def __init__(self, joined: Cluster, cpus: int) -> None:
+        self._words = ["start", "--block", "--address", joined.address, "--num-cpus", str(cpus)]
+        self._words += ["--node-ip-address", "127.0.0.1", "--object-store-memory", "100000000"]
+        self._environment = {**os.environ, **joined.environment, "RAY_TMPDIR": str(joined.temp)}
+        self._log = joined.folder / "worker.log"
+        self._ray: subprocess.Popen[bytes] | None = None
+
+    def keep_up(self) -> None:
+        if self._ray is None or self._ray.poll() is not None:
+            self._ray = _ray(self._words, self._environment, self._log)
+
+    def raylets(self) -> list[int]:
+        """The pid of its raylet, if it is up."""
+        return [] if self._ray is None else processes(self._ray.pid, "raylet/raylet ")
 
 
 def _comes_up(head: subprocess.Popen[bytes], url: str, token: str) -> bool:

@@ -16,6 +16,7 @@ from evolve.llm.budget import Budget
 from tests.cluster.cluster import API_KEY, EXPERIMENT, PASSWORD, Cluster, cluster, session_processes
 from tests.evolve.llm.loopback import Loopback, offline_answers
 from tests.workers.runs import commits, completion_keys, finished, wait_until
+from workers.jobs import JobServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -65,6 +66,9 @@ def test_a_job_runs_and_the_same_again_changes_nothing(ray: Cluster) -> None:
 def test_a_stopped_job_goes_on_when_it_is_submitted_again(ray: Cluster) -> None:
     submit(ray, "stopped", "--set", "archive.proposals=96")
     wait_until(lambda: committed(ray, "stopped") >= 3, "3 children")
+    actors = ray.get("/api/v0/actors?detail=1&limit=1000")["data"]["result"]["result"]
+    said = {each["repr_name"] for each in actors if each["name"].startswith("stopped/") and each["state"] == "ALIVE"}
+    assert said == {"Scorer(run=stopped, 0)", "Evolver(run=stopped, 0)"}
     assert ray.json("stop", "stopped")["status"] in ("stopped", "failed")
     store = store_of(ray, "stopped")
     known, completions = commits(store), completion_keys(store)
@@ -134,6 +138,23 @@ def test_two_runs_share_the_cluster_and_nothing_else(ray: Cluster) -> None:
         store = store_of(ray, name)
         assert store.ledger(Budget()).spent().llm_calls == calls == len(completion_keys(store))
     assert commits(store_of(ray, "left")) != commits(store_of(ray, "right"))
+
+
+def test_the_near_end_of_a_tunnel_is_not_the_cluster(ray: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ray.environment.items():
+        monkeypatch.setenv(name, value)
+    assert JobServer(ray.url).is_local
+    monkeypatch.setattr("platform.node", lambda: "laptop")
+    assert not JobServer(ray.url).is_local, "it would be given paths of another machine"
+
+
+def test_doctor_looks_at_the_cluster_too(ray: Cluster) -> None:
+    found = ray.json("doctor", "--address", ray.url)["cluster"]
+    assert found["ok"] is True
+    assert list(found["machines"].values()) == ["takes csro's work"]
+    unreachable = ray.json("doctor", "--address", "http://127.0.0.1:1", status=1)["cluster"]
+    assert unreachable["ok"] is False
+    assert "http://127.0.0.1:1" in unreachable["problem"]
 
 
 def test_who_has_no_token_is_refused(ray: Cluster) -> None:

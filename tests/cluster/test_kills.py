@@ -12,7 +12,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,13 +21,14 @@ from evolve.archive.core import StoreUnavailableError
 from evolve.archive.redis import RedisStore
 from evolve.archive.server import ensure_server
 from evolve.llm.budget import Budget
-from tests.cluster.cluster import EXPERIMENT, Cluster, cluster, session_processes
-from tests.workers.runs import commits, completion_keys, stop_store
+from tests.cluster.cluster import EXPERIMENT, Cluster, Worker, cluster, session_processes
+from tests.workers.runs import commits, completion_keys, stop_store, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 KILLS = int(os.environ.get("CSRO_DRILL_KILLS", "10"))
 PROPOSALS = max(40, 2 * KILLS)
+WEIGHTS = (5, 5, 1, 2, 1)
 
 
 def title(pid: int) -> str:
@@ -36,9 +37,9 @@ def title(pid: int) -> str:
     return ""
 
 
-def victims(temp: Path, run: Path) -> dict[str, list[int]]:
+def victims(temp: Path, run: Path, worker: Worker) -> dict[str, list[int]]:
     """Pids by kind. The head's own raylet cannot come back without its head, so it is spared."""
-    found: dict[str, list[int]] = {"evolver": [], "scorer": [], "driver": [], "store": []}
+    found: dict[str, list[int]] = {"evolver": [], "scorer": [], "driver": [], "store": [], "raylet": worker.raylets()}
     for pid in session_processes(temp):
         line = title(pid)
         for kind, needle in (("evolver", "ray::Evolver"), ("scorer", "ray::Scorer")):
@@ -55,11 +56,15 @@ def test_nothing_is_lost_or_done_twice_under_random_kills(tmp_path: Path) -> Non
     rng = random.Random(5)
     killed: Counter[str] = Counter()
     out = tmp_path / "run"
-    settings = ("--set", f"archive.proposals={PROPOSALS}", "--set", "workers.evolvers=2", "--set", "archive.lease_s=2")
-    with cluster(tmp_path) as running:
+    settings = ("--set", f"archive.proposals={PROPOSALS}", "--set", "archive.lease_s=2")
+    settings += ("--set", "workers.evolvers=2", "--set", "workers.scorers=2")
+    with cluster(tmp_path, cpus=1) as running:
         # An embedded store, for it is csro's own to bring back.
         (tmp_path / "secrets.env").write_text("")
-        ray = Cluster(running.folder, running.temp, running.url, "", {**running.environment, "CSRO_REDIS_URL": ""})
+        ray = replace(running, redis_url="", environment={**running.environment, "CSRO_REDIS_URL": ""})
+        worker = Worker(ray, cpus=2)
+        worker.keep_up()
+        wait_until(lambda: ray.nodes() == 2, "the second machine", 240)
         file = tmp_path / "drill.toml"
         file.write_text(EXPERIMENT)
         words = ("submit", str(file), "--id", "drill", "--out", str(out), *settings)
@@ -70,6 +75,7 @@ def test_nothing_is_lost_or_done_twice_under_random_kills(tmp_path: Path) -> Non
         try:
             while killed.total() < KILLS:
                 time.sleep(rng.uniform(0.2, 1.5))
+                worker.keep_up()
                 job = ray.job("drill")
                 if job["status"] == "succeeded":
                     break
@@ -79,24 +85,27 @@ def test_nothing_is_lost_or_done_twice_under_random_kills(tmp_path: Path) -> Non
                 _look(out, seen, completions)
                 if len(seen) < calm_until:
                     continue
-                found = victims(ray.temp, out)
-                # Drivers and the store cost seconds each to come back; the others die more often.
-                kind = rng.choices(list(found), weights=[5, 5, 1, 2])[0]
+                found = victims(ray.temp, out, worker)
+                # Each kind once, then as chance has it; drivers, stores and machines cost seconds each to come back.
+                fresh = [kind for kind in found if not killed[kind]]
+                kind = rng.choice(fresh) if fresh else rng.choices(list(found), WEIGHTS)[0]
                 if found[kind]:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(rng.choice(found[kind]), signal.SIGKILL)
                         killed[kind] += 1
                         calm_until = len(seen) + 2 * (kind == "driver")
-            _finish(ray, words)
+            _finish(ray, words, worker)
             _check(out, seen, completions)
         finally:
             stop_store(out)
     print(f"killed: {dict(killed)}; {len(seen)} commits and {len(completions)} completions seen before a kill")
+    assert set(killed) == {"evolver", "scorer", "driver", "store", "raylet"}, killed
     assert killed.total() >= min(KILLS, 8)
 
 
-def _finish(ray: Cluster, words: tuple[str, ...]) -> None:
+def _finish(ray: Cluster, words: tuple[str, ...], worker: Worker) -> None:
     for _ in range(20):
+        worker.keep_up()
         if ray.wait("drill", "succeeded", "failed", "stopped")["status"] == "succeeded":
             return
         ray.json(*words)
@@ -124,8 +133,7 @@ def _check(out: Path, seen: dict[tuple[str, int], object], completions: set[str]
     ledger = store.ledger(Budget())
     assert ledger.reserved() == {}
     assert ledger.spent().llm_calls == len(completion_keys(store))
-    pending: Callable[[str], int] = lambda task: store.connection.call(  # noqa: E731
-        "ZCARD", f"{{csro:drill}}:archive:{task}:leases"
-    )
-    assert [pending("br-000"), pending("br-001")] == [0, 0]
+    for task in ("br-000", "br-001"):
+        work = f"{{csro:drill}}:archive:{task}:work"
+        assert store.connection.call("XPENDING", work, "evolvers")[0] == store.connection.call("XLEN", work) == 0
     store.close()

@@ -2,7 +2,9 @@
 
 import os
 import random
+import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,3 +118,36 @@ def test_ctrl_c_finishes_what_is_paid_for_and_says_how_to_go_on(tmp_path: Path) 
         assert 0 < at_stop.committed < PROPOSALS
     finished(csro("run", "demo", "--resume", "--out", str(out)))
     _check(out, known, completions)
+
+
+def test_a_full_disk_pauses_the_run_until_there_is_room(tmp_path: Path) -> None:
+    out, disk, kept = tmp_path / "run", tmp_path / "run" / "store", tmp_path / "kept"
+    with started(*_words(out, "execution=local")) as driver:
+        wait_until(lambda: committed(out) >= 1, "the first child")
+        os.killpg(driver.pid, signal.SIGINT)
+        driver.communicate(timeout=120)
+    with attached(out) as store:
+        known, completions = commits(store), completion_keys(store)
+    stop_store(out)
+    disk.rename(kept)
+    disk.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a small file system needs privileges this user has not")
+    try:
+        shutil.copytree(kept, disk, dirs_exist_ok=True)
+        space = os.statvfs(disk)
+        (disk / "ballast").write_bytes(b"x" * (space.f_bavail * space.f_frsize - (64 << 10)))
+        with started("run", "demo", "--resume", "--out", str(out)) as driver:
+            assert driver.stderr is not None
+            told = next((line for line in driver.stderr if "paused until there is room" in line), "")
+            assert f"free space in {disk}" in told, "it did not pause"
+            (disk / "ballast").unlink()
+            _, said = driver.communicate(timeout=300)
+            assert driver.returncode == 0, said
+            assert "going on" in said
+            assert "Traceback" not in said
+        _check(out, known, completions)
+    finally:
+        stop_store(out)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)  # a sync may be under way

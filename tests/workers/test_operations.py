@@ -15,11 +15,15 @@ from typing import Any
 import msgpack
 import pytest
 
+from evolve.archive.core import ArchiveSettings
 from evolve.archive.inventory import dump_run, run_ids
 from evolve.archive.redis import Connection, RedisStore, open_store
 from evolve.archive.server import ensure_server, running_server, stop_server
+from evolve.candidate import Candidate
 from evolve.llm.budget import Budget, Usage
 from evolve.llm.core import Completion, Prompt
+from evolve.program import Program
+from evolve.scoring import Scored
 from workers import archive_file
 from workers.cli import main
 from workers.errors import UsageError
@@ -37,6 +41,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         stop_server(data)
 
 
+FLIGHT = ArchiveSettings(num_islands=1, proposals=4, lease_s=1e6)
+
+
 def make_run(run_id: str, phase: str = "ended") -> Path:
     """A run of some keys of every kind, whose driver left its server behind."""
     directory, experiment = RunDirectory.create(replace(Experiment(), run_id=run_id), run_id, None)
@@ -48,6 +55,10 @@ def make_run(run_id: str, phase: str = "ended") -> Path:
     ledger.settle("key", Usage(1, 1, 2))
     for number in range(1200):
         store.log({"type": "island", "number": number})
+    archive = store.archive("br-000", FLIGHT)
+    archive.found([Candidate(Program("class Policy: pass"), Scored(1.0, 0.1, {}))])
+    for worker in ("gone", "gone too"):
+        archive.claim(worker)
     store.connection.call("ZADD", "{csro:" + run_id + "}:z", "0.1", "a", "-3e300", "b")
     directory.write_text("policies/0-00-seed-1.py", "class Policy: pass\n")
     store.close()
@@ -74,7 +85,7 @@ def test_an_exported_run_is_imported_whole(
 ) -> None:
     path = make_run("one")
     before = contents(str(running_server(path / "store")), "one")
-    assert {kind for _, kind, _ in before} == {"string", "hash", "list", "zset"}
+    assert {kind for _, kind, _ in before} == {"string", "hash", "list", "zset", "stream"}
     found = said(capsys, "export", "one", "one.tar.gz")
     assert found["keys"] == len(before)
     other = here / "other"
@@ -91,6 +102,9 @@ def test_an_exported_run_is_imported_whole(
     store = RedisStore(url, "one")
     assert store.ledger(Budget()).spent().llm_calls == 1
     assert len(store.events()) == 1200
+    archive = store.archive("br-000", FLIGHT)
+    # Who held the proposals in flight did not come along; the later two are new.
+    assert [(t.index, t.attempt) for t in map(archive.claim, "abcd") if t] == [(0, 2), (1, 2), (2, 1), (3, 1)]
     assert main(["import", str(here / "one.tar.gz"), "--out", "second"]) == (2 if shared else 0)
 
 

@@ -51,14 +51,14 @@ def test_what_is_watched_stands_in_the_store(store: MemoryStore) -> None:
         while not seen or seen[-1].phase != "searching" or seen[-1].in_flight == 0:
             time.sleep(0.01)
         found = told(store)
-        assert found.alive(time.time())
+        assert found.alive(store.now_s())
         assert (found.iteration, found.committed, found.proposals, found.in_flight) == (2, 4, 16, 1)
         assert found.failures == {"timeout": 1}
         assert found.islands == (status.Island(0, 1, 2.5, 1.5, 3),)
         assert found.best == status.BestProgram(Program("x = 1\n").id, 2.5, 0.5, "x = 1\n")
         assert found.budget == Budget(llm_calls=9)
     assert told(store).phase == "ended"
-    assert not told(store).alive(time.time())
+    assert not told(store).alive(store.now_s())
 
 
 def test_a_failed_run_says_why(store: MemoryStore) -> None:
@@ -70,7 +70,7 @@ def test_a_failed_run_says_why(store: MemoryStore) -> None:
 def test_a_driver_that_died_is_told_from_one_that_lives(store: MemoryStore) -> None:
     with StatusWriter(store, EXPERIMENT, Telemetry(quiet=True)):
         found = told(store)
-    now = time.time()
+    now = store.now_s()
     died = replace(found, phase="searching", t_s=now - 60)
     assert died.state(now) == "gone"
     assert replace(died, t_s=now).state(now) == "searching"
@@ -78,10 +78,23 @@ def test_a_driver_that_died_is_told_from_one_that_lives(store: MemoryStore) -> N
 
 def test_a_driver_on_another_machine_is_waited_for(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
     other = Status("r", "g", "csro", "o", "m", phase="searching", host="elsewhere")
-    store.save(CHECKPOINT, replace(other, t_s=time.time() - status.STALE_S + 0.3).to_record())
+    store.save(CHECKPOINT, replace(other, t_s=store.now_s() - status.STALE_S + 0.3).to_record())
     wait_for_other_driver(store, Telemetry())
-    assert not told(store).alive(time.time())
+    assert not told(store).alive(store.now_s())
     assert "elsewhere" in capsys.readouterr().err
+
+
+def test_clocks_of_machines_do_not_matter(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver whose own clock is an hour slow is no dead one, and an hour fast does not make a dead one live."""
+    monkeypatch.setattr(store, "now_s", lambda: 1e9)
+    with StatusWriter(store, EXPERIMENT, Telemetry(quiet=True)):
+        lives = told(store)
+    assert lives.t_s == 1e9
+    lives = replace(lives, phase="searching", host="elsewhere")
+    assert lives.alive(store.now_s())
+    store.save(CHECKPOINT, lives.to_record())
+    monkeypatch.setattr(store, "now_s", lambda: 1e9 + status.STALE_S)
+    wait_for_other_driver(store, Telemetry(quiet=True))
 
 
 def test_a_driver_whose_run_was_taken_over_stops(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,6 @@ class Boards:
             return {
                 "runs": [{"run_id": name, "state": self._states[name]} for name in names],
                 "run": run,
-                "now_s": time.time(),
             }
 
     def metrics(self) -> bytes:
@@ -77,8 +76,7 @@ class Boards:
             for name in self._runs:
                 if self._states[name] != "ended":
                     self._look(name)
-            known = [view.status for view in self._views.values() if view.status is not None]
-            return exposition(known, time.time())
+            return exposition([(view.status, view.now_s) for view in self._views.values() if view.status is not None])
 
     def _look(self, name: str) -> dict[str, object]:
         return self._views.setdefault(name, RunView()).look(self._runs[name])

@@ -52,6 +52,7 @@ class RunView:
         self._winners: list[Mapping[str, Any]] = []
         self._read = 0
         self._last: dict[str, Any] = {}
+        self._store_clock_s = 0.0  # how far the store's clock is ahead of our monotonic one
         self.status: Status | None = None
 
     def look(self, run: KnownRun) -> dict[str, Any]:
@@ -64,15 +65,20 @@ class RunView:
             pass  # what was seen last stays, with its age
         except SchemaVersionError:
             return {"run_id": run.run_id, "state": "other version"}
-        now = time.time()
         if self.status is None:
             return {"run_id": run.run_id, "state": _state(run)}
-        age = {"state": self.status.state(now), "age_s": round(now - self.status.t_s, 1)}
-        return {**self._last, **age}
+        age_s = round(self.now_s - self.status.t_s, 1)
+        return {**self._last, "state": self.status.state(self.now_s), "age_s": age_s}
+
+    @property
+    def now_s(self) -> float:
+        """By the store's clock, reckoned on from the last look while the store is gone."""
+        return time.monotonic() + self._store_clock_s
 
     def _look(self, store: RedisStore) -> None:
         events = store.events(self._read)
         self._read += len(events)
+        self._store_clock_s = store.now_s() - time.monotonic()
         for event in events:
             if event["type"] == "island":
                 self._course.add(event)

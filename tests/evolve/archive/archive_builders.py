@@ -27,15 +27,21 @@ def failed(name: str, fault: str = "timeout") -> Candidate:
     return Candidate(Program(f"def {name}(): loop()"), Failed("match", fault, "Traceback: line 1"), ("p",), "edit", "k")
 
 
-def claimed(archive: Archive, now_s: float = 0.0, worker: str = "w") -> Ticket:
-    ticket = archive.claim(worker, now_s)
+def claimed(archive: Archive, worker: str = "w") -> Ticket:
+    ticket = archive.claim(worker)
     assert ticket is not None
     return ticket
 
 
-def made(archive: Archive, child: Candidate, now_s: float = 0.0) -> Commit:
+def reclaimed(archive: Archive) -> Ticket:
+    """By another worker, once all leases have run out."""
+    archive.expire_leases()
+    return claimed(archive, "heir")
+
+
+def made(archive: Archive, child: Candidate) -> Commit:
     """One whole proposal: claim, sample, commit."""
-    ticket = claimed(archive, now_s)
+    ticket = claimed(archive)
     archive.sample_parents(ticket, HALVES)
     return archive.commit(ticket, child, HALVES)
 
@@ -52,7 +58,7 @@ def work(store: RedisStore, worker: str, settings: ArchiveSettings, acknowledged
     archive, ledger = store.archive("task", settings), store.ledger(Budget(llm_calls=settings.proposals))
     with acknowledged.open("a") as notes:
         while not archive.progress().done:
-            ticket = archive.claim(worker, time.time())
+            ticket = archive.claim(worker)
             if ticket is None:
                 time.sleep(0.05)
                 continue

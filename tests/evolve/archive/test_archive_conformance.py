@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+import time
+from dataclasses import replace
 
 import pytest
-from archive_builders import HALVES, claimed, failed, made, scored
+from archive_builders import HALVES, claimed, failed, made, reclaimed, scored
 
 from evolve.archive.core import Archive, ArchiveSettings, Commit
 from evolve.archive.store import Store
 from evolve.program import Program
 
-QUIET = ArchiveSettings(num_islands=2, proposals=6, migration_interval=0, reset_interval=0, lease_s=10.0)
+QUIET = ArchiveSettings(num_islands=2, proposals=6, migration_interval=0, reset_interval=0, lease_s=1e6)
 
 
 def archive_with(store: Store, settings: ArchiveSettings, *founders: float) -> Archive:
@@ -37,7 +39,7 @@ def test_an_archive_without_a_scored_founder_is_refused(store: Store) -> None:
     with pytest.raises(ValueError, match="scored"):
         archive.found([failed("broken")])
     with pytest.raises(ValueError, match="founders"):
-        archive.claim("w", 0.0)
+        archive.claim("w")
     assert archive.progress().islands[0].best is None
 
 
@@ -53,44 +55,57 @@ def test_islands_take_turns_until_all_is_handed_out(store: Store) -> None:
     assert [(t.index, t.attempt, t.island.index, t.island.epoch) for t in tickets] == [
         (i, 1, i % 2, 0) for i in range(6)
     ]
-    assert archive.claim("w", 0.0) is None
+    assert archive.claim("w") is None
     assert archive.progress().handed_out == 6
     assert not archive.progress().done
 
 
-def test_expired_leases_come_first_and_in_the_order_they_ended(store: Store) -> None:
+def test_expired_leases_come_first_and_the_lowest_number_of_them(store: Store) -> None:
     archive = archive_with(store, QUIET)
-    late, early = claimed(archive, 5.0), claimed(archive, 1.0)
-    assert claimed(archive, 11.0).index == 2  # a lease that ends at 11 has not ended before 11
-    assert claimed(archive, 15.5) == early.__class__(early.index, 2, early.island)
-    assert claimed(archive, 15.5).index == late.index
-    assert claimed(archive, 15.5).index == 3
+    first, second = claimed(archive), claimed(archive)
+    assert claimed(archive).index == 2
+    archive.expire_leases()
+    assert claimed(archive) == replace(first, attempt=2)
+    assert claimed(archive) == replace(second, attempt=2)
+    assert [claimed(archive).index for _ in range(2)] == [2, 3]
+    archive.expire_leases()
+    assert claimed(archive) == replace(first, attempt=3)
+
+
+def test_a_lease_runs_out_by_itself(store: Store) -> None:
+    archive = archive_with(store, replace(QUIET, lease_s=0.01, proposals=1))
+    ticket = claimed(archive)
+    while (heir := archive.claim("heir")) is None:
+        time.sleep(0.005)
+    assert heir == replace(ticket, attempt=2)
 
 
 def test_a_renewed_lease_is_kept_and_a_lost_one_cannot_be_renewed(store: Store) -> None:
     archive = archive_with(store, QUIET)
-    ticket = claimed(archive, 0.0)
-    assert archive.renew(ticket, 9.0)
-    assert claimed(archive, 15.0).index == 1
-    successor = claimed(archive, 19.5)
+    ticket = claimed(archive)
+    archive.expire_leases()
+    assert archive.renew(ticket)
+    assert claimed(archive).index == 1
+    successor = reclaimed(archive)
     assert (successor.index, successor.attempt) == (0, 2)
-    assert not archive.renew(ticket, 20.0)
+    assert not archive.renew(ticket)
     assert archive.commit(successor, scored("child", 1.0), HALVES) is Commit.ADDED
-    assert not archive.renew(successor, 21.0)
+    assert not archive.renew(successor)
 
 
 def test_an_expired_lease_that_nobody_took_still_commits(store: Store) -> None:
     archive = archive_with(store, QUIET)
-    ticket = claimed(archive, 0.0)
-    assert archive.renew(ticket, 99.0)
+    ticket = claimed(archive)
+    archive.expire_leases()
     assert archive.commit(ticket, scored("child", 1.0), HALVES) is Commit.ADDED
+    assert reclaimed(archive).index == 1
 
 
 def test_later_holders_get_the_parents_that_were_drawn_first(store: Store) -> None:
     archive = archive_with(store, QUIET, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-    first = claimed(archive, 0.0)
+    first = claimed(archive)
     parents = archive.sample_parents(first, [0.9] * 12)
-    second = claimed(archive, 50.0)
+    second = reclaimed(archive)
     assert second.index == first.index
     assert archive.sample_parents(second, [0.1] * 12) == parents
     assert archive.sample_parents(first, [0.1] * 12) == parents
@@ -159,8 +174,8 @@ def test_a_repeated_commit_answers_alike_and_does_nothing_twice(store: Store) ->
 
 def test_the_commit_of_an_earlier_holder_is_refused(store: Store) -> None:
     archive = archive_with(store, QUIET)
-    stale = claimed(archive, 0.0)
-    holder = claimed(archive, 11.0)
+    stale = claimed(archive)
+    holder = reclaimed(archive)
     before = archive.progress(), archive.operations()
     assert archive.commit(stale, scored("stale", 5.0), HALVES) is Commit.STALE_LEASE
     assert (archive.progress(), archive.operations()) == before
@@ -230,11 +245,11 @@ def test_the_child_of_a_reset_island_is_stale_but_kept(store: Store) -> None:
 
 def test_a_later_holder_draws_anew_from_a_reset_island(store: Store) -> None:
     archive = reset_archive(store)
-    lost = claimed(archive, 0.0)
+    lost = claimed(archive)
     archive.sample_parents(lost, HALVES)
     made(archive, failed("e"))
     made(archive, failed("f"))
-    holder = claimed(archive, 1000.0)
+    holder = reclaimed(archive)
     assert (holder.index, holder.island.epoch) == (lost.index, 1)
     assert archive.sample_parents(holder, HALVES).parents[0].score >= 3.0
     assert archive.commit(holder, scored("late", 9.0), HALVES) is Commit.ADDED
@@ -255,7 +270,7 @@ def test_mistakes_of_the_caller_are_named(store: Store) -> None:
     unknown = ticket.__class__(5, 1, ticket.island)
     for call in (
         lambda: archive.sample_parents(unknown, HALVES),
-        lambda: archive.renew(unknown, 0.0),
+        lambda: archive.renew(unknown),
         lambda: archive.commit(unknown, scored("c", 1.0), HALVES),
     ):
         with pytest.raises(ValueError, match="never handed out"):
@@ -288,7 +303,7 @@ def test_the_recorded_operations_replay_to_the_same_archive(store: Store) -> Non
         archive.found([scored("seed", 0.0)])
     held = []
     while not original.progress().done:
-        ticket = original.claim("w", 0.0) if rng.random() < 0.6 else None
+        ticket = original.claim("w") if rng.random() < 0.6 else None
         if ticket is not None:
             original.sample_parents(ticket, uniforms[ticket.index])
             held.append(ticket)

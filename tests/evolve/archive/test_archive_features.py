@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from archive_builders import HALVES, claimed, failed, made, scored
+from archive_builders import HALVES, claimed, failed, made, reclaimed, scored
 
 from evolve.archive.core import Archive, ArchiveSettings, Commit, Elite, Findings, Parents
 from evolve.archive.progress import Yield
@@ -208,7 +208,7 @@ def test_what_a_proposal_was_made_from_stays_whatever_is_revised(store: Store) -
     ticket = claimed(archive)
     drawn = archive.sample_parents(ticket, HALVES)
     revised(archive, elite, 0.0, "x")
-    heir = claimed(archive, 1000.0)
+    heir = reclaimed(archive)
     assert heir.index == ticket.index
     assert archive.sample_parents(heir, HALVES) == drawn
 
@@ -231,8 +231,8 @@ def test_seen_answers_as_of_a_moment(store: Store) -> None:
 @pytest.mark.parametrize("evaluation", [1.0, None])
 def test_a_commit_and_its_event_are_one_step(store: Store, evaluation: float | None) -> None:
     archive = founded(store, replace(BASE, lease_s=1.0), scored("seed", 0.0))
-    lost, child = claimed(archive, 0.0), failed("c") if evaluation is None else scored("c", evaluation)
-    holder = claimed(archive, 9.0)
+    lost, child = claimed(archive), failed("c") if evaluation is None else scored("c", evaluation)
+    holder = reclaimed(archive)
 
     def event(outcome: Commit) -> dict[str, object]:
         return {"type": "commit", "outcome": str(outcome)}

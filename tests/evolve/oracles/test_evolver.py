@@ -92,7 +92,7 @@ async def test_whoever_takes_over_a_lease_asks_the_same_and_the_late_commit_is_r
     store, of, llm = MemoryStore("run"), search(proposals=1, lease_s=0.01), ScriptedLLM(numbered)
     await founded(store, of)
     dead = evolver(store, of, llm, "dead")
-    ticket = dead.archive.claim("dead/0", 0.0)
+    ticket = dead.archive.claim("dead/0")
     assert ticket is not None
     child = await dead.develop(ticket, dead.sample(ticket))
     await evolver(store, of, llm, "heir").work(1)
@@ -142,7 +142,7 @@ async def test_what_a_commit_leaves_in_the_log() -> None:
     store, of = MemoryStore("run"), search()
     await founded(store, of)
     worker = evolver(store, of, ScriptedLLM(numbered))
-    ticket = worker.archive.claim("e/0", 0.0)
+    ticket = worker.archive.claim("e/0")
     assert ticket is not None
     child = Candidate(program("crash"), Failed("match", "timeout", "line 3"), (SEED.id,), "full", "key")
     surer = Scored(-2.0, 0.1, {})

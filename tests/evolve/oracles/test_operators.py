@@ -183,14 +183,14 @@ def test_a_later_holder_of_a_proposal_asks_the_same_whatever_happened_meanwhile(
         store = MemoryStore("run")
         of = Search(
             task(),
-            replace(SETTINGS, proposals=20, lease_s=0.001, fix_share=0.5, notes_interval=2, variants=prompt_variants()),
+            replace(SETTINGS, proposals=20, fix_share=0.5, notes_interval=2, variants=prompt_variants()),
             PromptSettings(),
         )
         archive = store.archive("br-000", of.archive)
         archive.found([Candidate(SEED, await ToyScorer().score(SEED, of.task.scoring))])
         first, second = ScriptedLLM(counting), ScriptedLLM(counting)
         dead, heir = (Evolver(name, of, GAME, store, llm, ToyScorer()) for name, llm in (("d", first), ("h", second)))
-        tickets = [archive.claim("d", 0.0) for _ in range(6)]
+        tickets = [archive.claim("d") for _ in range(6)]
         for ticket in tickets[:5]:
             assert ticket is not None
             dead.commit(ticket, await dead.develop(ticket, dead.sample(ticket)))
@@ -199,10 +199,11 @@ def test_a_later_holder_of_a_proposal_asks_the_same_whatever_happened_meanwhile(
         first.prompts.clear()
         await dead.ask(last, dead.sample(last))
         for k in range(6, 9):
-            ticket = archive.claim("d", 0.0)
+            ticket = archive.claim("d")
             assert ticket is not None and ticket.index == k
             dead.commit(ticket, await dead.develop(ticket, dead.sample(ticket)))
-        again = archive.claim("h", 1e9)
+        archive.expire_leases()
+        again = archive.claim("h")
         assert again is not None and again.index == 5
         await heir.ask(again, heir.sample(again))
         return [p for p in first.prompts if number(p) == 5], second.prompts
