@@ -76,6 +76,7 @@ def test_a_matrix_game_from_pure_starts(tmp_path: Path) -> None:
     page = (out / "report.html").read_text()
     assert "Optimisation steps" in page and page.count('class="episode"') > 0
     figure = (out / "figure2.svg").read_text()
+    assert (out / "figure2.png").read_bytes().startswith(b"\x89PNG") and "figure2.png" in page
     assert figure.startswith("<svg xmlns=") and figure.count('class="episode"') == page.count('class="episode"')
     assert identical(out)
 

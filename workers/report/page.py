@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from workers.report import charts, empirical, figure2, listing, profiles, programs, yields
 from workers.report.figures import Figure, compact, count, decimal, duration, share
+from workers.report.raster import RasterError, png
 from workers.report.run_files import Iteration, RunFiles, read_run
 from workers.report.values import as_figure, as_int, as_list, as_map, as_number, as_text
 
@@ -62,17 +63,30 @@ def render_report(run_dir: Path) -> Path:
     Raises ``FileNotFoundError`` if there is no such directory, ``OSError`` if the page cannot be written.
     """
     run, name = read_run(run_dir), run_dir.resolve().name
-    page = render(run, name)
-    if panels := figure2.panels(run):
-        title = f"{as_text(run.summary.get('game'))}: social welfare over optimisation steps, run {name}"
-        (run_dir / "figure2.svg").write_text(figure2.standalone(panels, title), encoding="utf-8")
+    page = render(run, name, _write_figure2(run, run_dir, name))
     path = run_dir / "report.html"
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
 
 
-def render(run: RunFiles, name: str) -> str:
-    """The whole page. ``name`` titles a run whose summary gives no id."""
+def _write_figure2(run: RunFiles, run_dir: Path, name: str) -> str:
+    """``figure2.svg`` and ``figure2.png``, if the run has that figure. Returns why there is no PNG, if so."""
+    panels = figure2.panels(run)
+    if not panels:
+        return ""
+    title = f"{as_text(run.summary.get('game'))}: social welfare over optimisation steps, run {name}"
+    svg = figure2.standalone(panels, title)
+    (run_dir / "figure2.svg").write_text(svg, encoding="utf-8")
+    try:
+        picture = png(svg)
+    except RasterError as error:
+        return str(error)
+    (run_dir / "figure2.png").write_bytes(picture)
+    return ""
+
+
+def render(run: RunFiles, name: str, no_png: str = "") -> str:
+    """The whole page. ``name`` titles a run whose summary gives no id; ``no_png`` says why figure 2 has no PNG."""
     css = _resource("report.css")
     return _template().render(
         run=run,
@@ -84,6 +98,7 @@ def render(run: RunFiles, name: str) -> str:
         stopped=as_text(run.summary.get("stopped")),
         results=_results(run.final),
         figure2=figure2.panels(run),
+        no_png=no_png,
         starts=profiles.starts(run.final),
         profile=_profile(run.final.get("profile")),
         solution=[as_number(run.final.get(key)) for key in ("value", "exploitability_in_pool")],
