@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             filled = fill(directory, rows, seeds, request, arguments.usd, telemetry)
         except RunInterruptedError:
             raise RunFailedError("interrupted; nothing is lost: the same command goes on") from None
+    table = replace(table, notes=(*table.notes, request.in_words()))
     found = layout.lines(table, rows, seeds, filled)
     _write(directory.path, table, found, seeds)
     if arguments.json:
