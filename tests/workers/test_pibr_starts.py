@@ -56,4 +56,5 @@ def test_the_textual_gradient_starts_from_all_nine_profiles(game: str) -> None:
     assert isinstance(row.work, PibrPreset)
     experiment = load_experiment(row.work.preset, row.work.settings(Request(), 1))
     assert (experiment.pibr.starts, experiment.pibr.initial, experiment.pibr.iterations) == (9, "pure", 3)
-    assert (experiment.oracle.kind, experiment.oracle.steps, experiment.llm.model) == ("textual_gradient", 40, "offline")
+    oracle = experiment.oracle
+    assert (oracle.kind, oracle.steps, experiment.llm.model) == ("textual_gradient", 40, "offline")

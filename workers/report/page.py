@@ -39,8 +39,12 @@ _METRICS = {
     "collected": "Food collected",
     "efficiency": "Efficiency E[T*]/E[T]",
     "nash_conv": "NashConv",
+    "drawn_pop_return": "PopReturn, a policy drawn per match",
+    "drawn_pop_expl": "PopExpl of that, split-half",
+    "drawn_agg_score": "AggScore of that, split-half",
 }
 _NOT_METRICS = ("exact", "matches_per_bot", "matches", "start", "step", "value", "exploitability_in_pool")
+_UNSHOWN = ("drawn_matches_per_bot", "drawn_pop_expl_naive", "drawn_agg_score_naive")
 _EXACT = ("nash_conv",)  # computed, not sampled: no error and no matches
 _COUNTS = {"payoff_matches": "Matches behind the payoffs", "top_up_matches": "of them added where they matter"}
 
@@ -193,12 +197,12 @@ def _result(final: Mapping[str, object], heading: str) -> Result:
 
 def _metrics(final: Mapping[str, object]) -> list[tuple[str, Figure]]:
     """Every scalar of ``final``, with its ``_stderr`` neighbour as its error."""
-    matches = as_int(final.get("matches_per_bot"))
+    matches, drawn = as_int(final.get("matches_per_bot")), as_int(final.get("drawn_matches_per_bot"))
     unneeded = ("pop_expl_naive", "agg_score_naive") if final.get("exact") is True else ()
     metrics = []
     for key, value in final.items():
-        figure = as_figure(value, matches)
-        if figure is None or key.endswith("_stderr") or key in (*_NOT_METRICS, *_COUNTS, *unneeded):
+        figure = as_figure(value, drawn if key.startswith("drawn_") else matches)
+        if figure is None or key.endswith("_stderr") or key in (*_NOT_METRICS, *_UNSHOWN, *_COUNTS, *unneeded):
             continue
         if key in _EXACT:
             figure = Figure(figure.mean, 0.0, 0)
