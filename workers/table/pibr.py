@@ -67,7 +67,7 @@ def table() -> Table:
         tuple(rows),
         notes=(
             "Ours: mean ± stderr over seeds, max/min: the best seed. Matrix games start from all pure profiles.",
-            "Best responses are the model's of --set llm.model=...; each model has a table (--out) of its own.",
+            "Best responses by textual gradient are those of --set llm.model=..., or of each of --models.",
             "Paper: [S] printed in its text, of o4-mini; [D] derived: the exact optimum of the game as defined here.",
         ),
     )
