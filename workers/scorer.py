@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
+from evolve.baselines.registry import baseline_policies
 from evolve.match_scorer import score
 from evolve.pibr_profile import ProfileMatches, play_profile, score_in_profile
 from evolve.program import Program
@@ -132,9 +133,9 @@ class _FaultyError(Exception):
 
 
 def reference_players(game: Game) -> Mapping[str, PolicyFactory]:
-    """The reference population, and the game's other named policies where it has any."""
+    """The reference population, the game's other named policies where it has any, and the baselines that play it."""
     others: Mapping[str, PolicyFactory] = game.reference_policies() if isinstance(game, _NamedPolicies) else {}
-    return {**others, **game.reference_population()}
+    return {**baseline_policies(game), **others, **game.reference_population()}
 
 
 @runtime_checkable
