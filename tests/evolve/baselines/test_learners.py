@@ -83,7 +83,7 @@ def test_self_play_comes_close_to_uniform_play_and_is_reproducible() -> None:
 
 
 def test_q_values_where_only_the_own_action_counts() -> None:
-    """Action 1 earns 1 and action 0 nothing. With discount 1/2 the best play is worth 1 + 1/2 + ... = 2 in any state."""
+    """Action 1 earns 1, action 0 nothing. With discount 1/2 the best play is worth 1 + 1/2 + ... = 2 in any state."""
     settings = QLearningSettings(recall=1, rounds=20_000, step_size=0.1, discount=0.5)
     values = trained_values(((0.0, 0.0), (1.0, 1.0)), settings)
     assert len(values) == 5
