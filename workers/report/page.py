@@ -91,7 +91,7 @@ def _write_figure2(run: RunFiles, run_dir: Path, name: str) -> str:
 
 def render(run: RunFiles, name: str, no_png: str = "") -> str:
     """The whole page. ``name`` titles a run whose summary gives no id; ``no_png`` says why figure 2 has no PNG."""
-    css = _resource("report.css")
+    css, panels = _resource("report.css"), figure2.panels(run)
     return _template().render(
         run=run,
         name=as_text(run.summary.get("run_id")) or name,
@@ -101,16 +101,18 @@ def render(run: RunFiles, name: str, no_png: str = "") -> str:
         facts=_facts(run),
         stopped=as_text(run.summary.get("stopped")),
         results=_results(run.final),
-        figure2=figure2.panels(run),
+        figure2=panels,
         no_png=no_png,
         starts=profiles.starts(run.final),
         profile=_profile(run.final.get("profile")),
         solution=[as_number(run.final.get(key)) for key in ("value", "exploitability_in_pool")],
-        return_chart=_return_chart(run.iterations),
-        many_players=len({i.player for i in run.iterations}) > 1,
+        return_chart=None if panels else _return_chart(run.iterations),
+        players=sorted({i.player for i in run.iterations}),
+        many_starts=len({i.start for i in run.iterations}) > 1,
+        colour=charts.colour,
         heat_maps=empirical.heat_maps(run),
         mixtures=empirical.mixtures(run),
-        islands=programs.island_charts(run),
+        islands=[] if panels and programs.is_one_line(run) else programs.island_charts(run),
         yields=yields.tables(run.summary),
         effort=yields.effort(run.summary),
         members=programs.members(run),
@@ -207,7 +209,10 @@ def _metrics(final: Mapping[str, object]) -> list[tuple[str, Figure]]:
         if key in _EXACT:
             figure = Figure(figure.mean, 0.0, 0)
         stderr = as_number(final.get(f"{key}_stderr", figure.stderr))
-        metrics.append((_METRICS.get(key, key.replace("_", " ")), Figure(figure.mean, stderr, figure.matches)))
+        name = _METRICS.get(key, key.replace("_", " "))
+        if final.get("exact") is True:
+            name = name.removesuffix(", split-half")
+        metrics.append((name, Figure(figure.mean, stderr, figure.matches)))
     return metrics
 
 
