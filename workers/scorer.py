@@ -67,9 +67,12 @@ class ScoringProcess:
         """One match a seed between the programs of all seats."""
         return play_profile(self._referee, self._game, programs, seeds, self._limits)
 
-    def play(self, players: Sequence[Player], seeds: Sequence[int]) -> list[tuple[float, ...] | Fault]:
-        """Returns of all players in one match per seed; in symmetric games of two, odd matches swap the seats."""
-        if not self._game.spec.swaps_seats:
+    def play(
+        self, players: Sequence[Player], seeds: Sequence[int], keep_seats: bool = False
+    ) -> list[tuple[float, ...] | Fault]:
+        """Returns of all players in one match per seed; in symmetric games of two, odd matches swap the seats, unless
+        they are to be kept."""
+        if keep_seats or not self._game.spec.swaps_seats:
             return self._matches(players, seeds)
         results: list[tuple[float, ...] | Fault] = [()] * len(seeds)
         results[0::2] = self._matches(players, seeds[0::2])

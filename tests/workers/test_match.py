@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,22 @@ def test_welfare_of_a_matrix_game_and_of_a_game_without_a_known_best() -> None:
     assert (found["social_welfare"], found["best_welfare"], found["optimal"]) == (20, 20, 4)
     found = match(*["bot:together"] * 3, "--game", "Foraging-10x10-3p-3f-v3", "--matches", "4")
     assert found["social_welfare_stderr"] > 0 and "optimal" not in found
+
+
+def test_seats_may_be_kept(tmp_path: Path) -> None:
+    for seat in (0, 1):
+        source = f"def history_dependent_policy_{seat}(history):\n    return [0.0, 0.0, 1.0]\n"
+        (tmp_path / f"{seat}.py").write_text(source)
+    files = [str(tmp_path / f"{seat}.py") for seat in (0, 1)]
+    kept = match(*files, "--game", "vanilla", "--matches", "4", "--keep-seats")
+    assert (kept["social_welfare"], kept["optimal"], kept["of"]) == (6, 4, 4)
+    swapped = match(*files, "--game", "vanilla", "--matches", "4")
+    assert sum(sum(player["failures"].values()) for player in swapped["players"]) == 2
+    checked = csro("check", files[1], "--game", "vanilla")
+    assert checked.returncode == 1 and "history_dependent_policy_1 and sits in seat 0" in checked.stdout
+    assert "ok" in finished(csro("check", files[1], "--game", "vanilla", "--player", "1")).stdout
+    refused = csro("check", files[1], "--game", "vanilla", "--player", "2")
+    assert refused.returncode == 2 and "vanilla has players 0 to 1" in refused.stderr
 
 
 def test_zero_sum_games_have_no_welfare() -> None:

@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("players", metavar="PLAYER", nargs="+", help="a program file or bot:NAME, one for each seat")
     add_game_arguments(parser)
     add_match_arguments(parser, 100, "matches (default 100)")
+    parser.add_argument("--keep-seats", action="store_true", help="never swap seats: each program is for its own")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         async def play() -> list[tuple[float, ...] | Fault]:
             chunks = [seeds[k : k + _CHUNK] for k in range(0, len(seeds), _CHUNK)]
-            calls = [pool.call(ScoringProcess.play, players, chunk) for chunk in chunks]
+            calls = [pool.call(ScoringProcess.play, players, chunk, arguments.keep_seats) for chunk in chunks]
             return [outcome for chunk in await asyncio.gather(*calls) for outcome in chunk]
 
         outcomes = asyncio.run(play())
