@@ -13,7 +13,8 @@ truth. Neither means anything without ``matches_per_bot``.
 
 Everything here is arithmetic on returns of matches that were played elsewhere. An agent is one stratum per bot; a
 mixture is one stratum per member and bot, weighted by the mixture, which estimates the same value as drawing
-a fresh member for each match, with less noise.
+a fresh member for each match, with less noise. :func:`drawn_metrics` has the mixture play as one player would, a member
+drawn for each match, out of the matches that its members have played.
 """
 
 from __future__ import annotations
@@ -127,6 +128,26 @@ def mixture_metrics(
                 raise ValueError(f"{member} has not met {bot}")
             cells[bot].append(_Stratum(weight, _returns(bot, returns[member][bot])))
     return _metrics(cells, forfeits or {})
+
+
+def drawn_metrics(
+    returns: Mapping[str, Mapping[str, ArrayLike]], weights: Mapping[str, float], rng: np.random.Generator
+) -> PopulationMetrics:
+    """Metrics of the mixture as a player of its own, with as many matches per bot as each member has played.
+
+    Match k against a bot is the k-th match of a member that is drawn for it with probability ``weights[member]``, so no
+    match is used twice and the matches are independent. Arguments and errors are those of :func:`mixture_metrics`.
+    """
+    mixture_metrics(returns, weights)  # the same errors
+    support = [member for member, weight in weights.items() if weight != 0]
+    chances = np.array([weights[member] for member in support])
+    drawn: dict[str, FloatArray] = {}
+    for bot in returns[support[0]]:
+        played = [_returns(bot, returns[member][bot]) for member in support]
+        matches = np.arange(min(map(len, played)))
+        table = np.array([values[: len(matches)] for values in played])
+        drawn[bot] = table[rng.choice(len(support), len(matches), p=chances / chances.sum()), matches]
+    return population_metrics(drawn)
 
 
 def exact_metrics(values: Mapping[str, float]) -> PopulationMetrics:

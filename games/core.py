@@ -133,6 +133,16 @@ class SourceGame(Game, Protocol):
         ...
 
 
+@runtime_checkable
+class BoundedWelfareGame(Game, Protocol):
+    """A game that knows how well its players can do together."""
+
+    def best_welfare(self, rng: np.random.Generator) -> float | None:
+        """The highest social welfare (sum of returns) that the episode of ``rng`` allows to players who plan together;
+        ``None`` where it is not computed."""
+        ...
+
+
 class ActionHistory:
     """One player's view of a repeated simultaneous game, grown in place round by round.
 

@@ -22,7 +22,7 @@ import numpy as np
 from games.briefs import common_rules
 from games.core import FloatArray, Game, GameBrief, GameSpec, Observation, PolicyFactory
 from games.foraging_core import MAX_STEPS, NUM_ACTIONS, Board, ForagingBoard, ForagingTask
-from games.foraging_optimum import optimum
+from games.foraging_optimum import fewest_steps, is_solved, optimum
 from games.foraging_policies import reference_population
 from games.foraging_reference import OriginalBoard, require_lbforaging
 
@@ -167,6 +167,15 @@ class ForagingGame:
     def reference_population(self) -> Mapping[str, PolicyFactory]:
         return reference_population(self.task)
 
+    def best_welfare(self, rng: np.random.Generator) -> float | None:
+        """``1 - players * time_penalty * T* / max_steps`` of the board that ``rng`` spawns, by joint planning;
+        ``None`` where no optimum is computed, or ``max_steps`` are too few to empty the board."""
+        task = self.task
+        if not is_solved(task) or task.size > _EXACT_SIZE:
+            return None
+        steps = fewest_steps(ForagingBoard.spawn(task, rng))
+        return None if steps > task.max_steps else 1 - task.num_players * self.time_penalty * steps / task.max_steps
+
     def summary(self, returns: FloatArray, num_moves: Sequence[int]) -> ForagingSummary:
         """From the returns ``(matches, num_players)`` and each match's number of moves, all players' together."""
         if len(returns) == 0 or len(returns) != len(num_moves):
@@ -175,7 +184,7 @@ class ForagingGame:
         welfare = np.asarray(returns).sum(axis=1)
         collected = welfare + self.task.num_players * self.time_penalty * steps / self.task.max_steps
         task = self.task
-        exact = task.cooperative and task.num_players == 2 and task.num_foods <= 2 and task.size <= _EXACT_SIZE
+        exact = is_solved(task) and task.size <= _EXACT_SIZE
         return ForagingSummary(
             matches=len(returns),
             mean_steps=float(steps.mean()),

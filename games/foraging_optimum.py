@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from games.foraging_core import ForagingTask, crowded, interior
+from games.foraging_core import ForagingBoard, ForagingTask, crowded, interior
 from games.foraging_planner import Mask, steps_to_finish
 
 IntArray = NDArray[np.int64]
@@ -38,10 +38,23 @@ class Optimum:
         return max(self.distribution)
 
 
+def is_solved(task: ForagingTask) -> bool:
+    """Is the optimum of ``task`` computed: two players, cooperation, at most two foods?"""
+    return task.cooperative and task.num_players == 2 and task.num_foods <= 2
+
+
+def fewest_steps(board: ForagingBoard) -> int:
+    """T*: the fewest steps in which two players empty ``board``, which is one of a solved task."""
+    size = board.task.size
+    foods = frozenset(divmod(food, size) for food in board.foods)
+    first, second = (divmod(cell, size) for cell in board.positions)
+    return int(steps_to_finish(size, size, foods)[first + second])
+
+
 @cache
 def optimum(task: ForagingTask) -> Optimum:
     """Exact, for a cooperative task of two players and at most two foods; ``ValueError`` for any other."""
-    if not task.cooperative or task.num_players != 2 or task.num_foods > 2:
+    if not is_solved(task):
         raise ValueError(f"the optimum is computed for two players, two foods and cooperation, not for {task.name}")
     size, inside = task.size, interior(task.size)
     first_room = _room(size, inside)

@@ -161,6 +161,10 @@ class MatrixGame:
         uniform: dict[str, PolicyFactory] = {"uniform": partial(_Stationary, self.row.shape, None)}
         return uniform | {f"always_{a}": partial(_Stationary, self.row.shape, a) for a in range(min(self.row.shape))}
 
+    def best_welfare(self, rng: np.random.Generator) -> float:
+        """The best entry of both matrices together, in every round; ``rng`` stays untouched."""
+        return float((self.row + self.column).max()) * self.num_rounds
+
     def expected_returns(self, p: FloatArray, q: FloatArray) -> FloatArray:
         """Exact returns ``(2,)`` when player 0 plays ``p`` and player 1 plays ``q`` in every round: pᵀMq."""
         values: FloatArray = np.array([p @ self.row @ q, p @ self.column @ q]) * self.num_rounds

@@ -11,6 +11,7 @@ import builtins
 import difflib
 import marshal
 import random
+import re
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -153,6 +154,8 @@ def new_player(namespace: dict[str, Any], player: int, seed: int) -> Callable[[A
             function: Callable[[Any], Any] = namespace[name]
             return function
     defined = [name for name in namespace if not name.startswith("__")]
+    if others := [name for name in defined if re.fullmatch(r"history_dependent_policy_\d+", name)]:
+        raise NameError(f"the program defines {', '.join(others)} and sits in seat {player}")
     near = difflib.get_close_matches("Policy", defined, n=1, cutoff=0.5)
     raise NameError(
         "the program must define class Policy(player, seed) with act(observation), or function policy(observation)"

@@ -103,13 +103,17 @@ class Referee:
             outcomes += self._play_batch(game, seated, seeds[start : start + size], limits)
         return outcomes
 
-    def check(self, game: Game, source: str, player: int = 0, limits: Limits | None = None) -> CheckResult:
-        """Loads a program, shows it the game's smoke observations, then has it play a match against itself."""
+    def check(self, game: Game, source: str, player: int | None = None, limits: Limits | None = None) -> CheckResult:
+        """Loads a program, shows it the game's smoke observations, then has it play a match against itself.
+
+        With ``player`` it is for that seat alone, and the game's seed program sits in the others."""
         started = time.monotonic()
         limits = self._limits_for(game, limits)
-        fault = self._retried(lambda: self._at_table(game, limits, lambda table: smoke_test(table, source, player)))
+        own = player or 0
+        fault = self._retried(lambda: self._at_table(game, limits, lambda table: smoke_test(table, source, own)))
         if fault is None:
-            seats: list[object] = [source] * game.spec.num_players
+            other = source if player is None else game.brief.seed_program
+            seats = [source if seat == own else other for seat in range(game.spec.num_players)]
             outcome = self.play(game, seats, seeds=[CHECK_SEED], limits=limits)[0]
             fault = outcome if isinstance(outcome, Fault) else None
         wall_s = time.monotonic() - started

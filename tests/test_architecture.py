@@ -18,6 +18,7 @@ DOORS = {
     "google": {"evolve/llm/google.py"},
     "lbforaging": {"games/foraging_reference.py"},
     "gymnasium": {"games/foraging_reference.py"},
+    "resvg_py": {"workers/report/raster.py"},
 }
 
 

@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evolve.population_metrics import PopulationMetrics, exact_metrics, mixture_metrics
+from evolve.population_metrics import PopulationMetrics, drawn_metrics, exact_metrics, mixture_metrics
 from games.core import FloatArray, Game
+from games.seeds import sampling_rng
 from games.stationary import SolvableGame, StationaryGame
 from sandbox.faults import Fault
 from workers.pool import ScorerPool
@@ -25,14 +26,21 @@ class PopulationReturns:
 
 @dataclass(frozen=True)
 class PopulationResult:
-    """Metrics of a mixture; ``exact`` if they are computed and not sampled (``matches_per_bot`` is then 0)."""
+    """Metrics of a mixture; ``exact`` if they are computed and not sampled (``matches_per_bot`` is then 0).
+
+    ``drawn`` are those of the mixture as a player that draws a fresh policy for each match; ``None`` where they are
+    exact or there is but one policy, for then they are the same."""
 
     metrics: PopulationMetrics
     exact: bool
     faults: tuple[Fault, ...] = ()
+    drawn: PopulationMetrics | None = None
 
     def to_json(self) -> dict[str, object]:
-        return {"exact": self.exact, **self.metrics.to_json()}
+        """``drawn_...`` keys hold what is drawn, all but ``by_opponent``."""
+        record = {"exact": self.exact, **self.metrics.to_json()}
+        drawn = self.drawn.to_json() if self.drawn else {}
+        return record | {f"drawn_{key}": value for key, value in drawn.items() if key != "by_opponent"}
 
 
 async def measure(
@@ -56,7 +64,13 @@ async def measure(
         mixed = {bot: sum(weights[member] * values[member][bot] for member in values) for bot in bots}
         return PopulationResult(exact_metrics(mixed), exact=True)
     played = await play_population(pool, game, members, matches, seed, done, player)
-    return PopulationResult(mixture_metrics(played.returns, weights, played.forfeits), False, tuple(played.faults))
+    several = sum(weight > 0 for weight in weights.values()) > 1
+    return PopulationResult(
+        mixture_metrics(played.returns, weights, played.forfeits),
+        exact=False,
+        faults=tuple(played.faults),
+        drawn=drawn_metrics(played.returns, weights, sampling_rng(seed, player)) if several else None,
+    )
 
 
 async def nash_conv(

@@ -65,6 +65,8 @@ def _run(path: Path, game: Game) -> Target:
     run, experiment = RunDirectory.open(path)
     if experiment.game.name != game.spec.name:
         raise UsageError(f"{path} is a run of {experiment.game.name}, not of {game.spec.name}")
+    if experiment.method == "pibr":
+        raise UsageError(f"{path} is a run of PIBR, each program for its own seat: name files of {path}/policies")
     weights = {i: w for i, w in run.summary()["final"]["meta_strategy"].items() if w > 0}
     sources = run.policy_sources()
     return Target(str(path), {i: Program(sources[i]) for i in weights}, weights)

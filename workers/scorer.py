@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, runtime_checkable
 
+from evolve.baselines.registry import baseline_policies
 from evolve.match_scorer import score
 from evolve.pibr_profile import ProfileMatches, play_profile, score_in_profile
 from evolve.program import Program
@@ -93,9 +94,12 @@ class ScoringProcess:
         """One match a seed between the programs of all seats."""
         return play_profile(self._referee, self._game, programs, seeds, self._limits)
 
-    def play(self, players: Sequence[Player], seeds: Sequence[int]) -> list[tuple[float, ...] | Fault]:
-        """Returns of all players in one match per seed; in symmetric games of two, odd matches swap the seats."""
-        if not self._game.spec.swaps_seats:
+    def play(
+        self, players: Sequence[Player], seeds: Sequence[int], keep_seats: bool = False
+    ) -> list[tuple[float, ...] | Fault]:
+        """Returns of all players in one match per seed; in symmetric games of two, odd matches swap the seats, unless
+        they are to be kept."""
+        if keep_seats or not self._game.spec.swaps_seats:
             return self._matches(players, seeds)
         results: list[tuple[float, ...] | Fault] = [()] * len(seeds)
         results[0::2] = self._matches(players, seeds[0::2])
@@ -159,9 +163,9 @@ class _FaultyError(Exception):
 
 
 def reference_players(game: Game) -> Mapping[str, PolicyFactory]:
-    """The reference population, and the game's other named policies where it has any."""
+    """The reference population, the game's other named policies where it has any, and the baselines that play it."""
     others: Mapping[str, PolicyFactory] = game.reference_policies() if isinstance(game, _NamedPolicies) else {}
-    return {**others, **game.reference_population()}
+    return {**baseline_policies(game), **others, **game.reference_population()}
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from workers.profile_tables import profile_tables
 from workers.telemetry import counts
 
 _SHOWN_OPPONENTS = 5
+_DRAWN = {"pop_return": "PopReturn", "pop_expl": "PopExpl (split-half)", "agg_score": "AggScore (split-half)"}
 
 
 def print_tables(tables: Iterable[Table]) -> None:
@@ -47,6 +48,8 @@ def population_tables(result: Mapping[str, Any]) -> list[Table]:
     }
     if result["exact"]:
         names = {"pop_return": "PopReturn", "pop_expl": "PopExpl", "agg_score": "AggScore"}
+    drawn = {f"drawn_{key}": f"{name}, a policy drawn per match" for key, name in _DRAWN.items()}
+    names |= {key: name for key, name in drawn.items() if key in result}
     for key, name in names.items():
         metrics.add_row(name, *_figures(result[key], result[f"{key}_stderr"]))
     if (conv := result.get("nash_conv")) is not None:

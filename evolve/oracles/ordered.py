@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from evolve.archive.core import Ticket
+from evolve.archive.core import Findings, Ticket
 from evolve.candidate import Candidate, Operator
 from evolve.oracles.archive_search import OracleSetup
 from evolve.oracles.evolver import Search
-from evolve.oracles.offspring import Offspring, commit_event
+from evolve.oracles.offspring import Offspring, commit_event, improves
 from evolve.oracles.proposer import Proposal, Proposer
 from evolve.scoring import Evaluation
 
@@ -64,5 +64,7 @@ class OrderedSearch:
         ticket = self._tickets.pop(index, None)
         if ticket is None:
             return
-        event = partial(commit_event, self._task.task_id, ticket, Offspring(child))
-        self._archive.commit(ticket, child, [0.0, 0.0], event=event)
+        parent = self._archive.candidate(child.parents[0]) if child.parents else None
+        findings = Findings(improved=parent is not None and improves(child, parent))
+        event = partial(commit_event, self._task.task_id, ticket, Offspring(child, findings))
+        self._archive.commit(ticket, child, [0.0, 0.0], findings, event)

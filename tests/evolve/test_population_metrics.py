@@ -9,6 +9,7 @@ import pytest
 
 from evolve.population_metrics import (
     PopulationMetrics,
+    drawn_metrics,
     exact_metrics,
     mixture_metrics,
     over_seeds,
@@ -122,6 +123,27 @@ def test_a_stratified_mixture_estimates_what_drawing_members_does() -> None:
     naive = population_metrics({"bot": drawn})
     assert stratified.pop_return.stderr < naive.pop_return.stderr / 3
     assert abs(stratified.pop_return.value - naive.pop_return.value) < 4 * naive.pop_return.stderr
+
+
+def test_drawing_a_member_for_each_match_uses_each_members_own_match() -> None:
+    """Against bot a, the k-th match of x ends in k and that of y in -k; the mean over many draws is the mixture's."""
+    played = np.arange(1.0, 401.0)
+    returns = {"x": {"a": played, "b": played}, "y": {"a": -played, "b": played}}
+    drawn = drawn_metrics(returns, {"x": 0.75, "y": 0.25, "z": 0.0}, np.random.default_rng(0))
+    stratified = mixture_metrics(returns, {"x": 0.75, "y": 0.25})
+    assert drawn.matches_per_bot == 400  # not those of both members
+    assert drawn.by_opponent["b"].mean == played.mean()  # whoever is drawn, each match counts once
+    a = drawn.by_opponent["a"]
+    assert abs(a.mean - stratified.by_opponent["a"].mean) < 4 * a.stderr
+    assert drawn.by_opponent["a"].mean != stratified.by_opponent["a"].mean
+
+
+def test_what_is_drawn_is_the_seeds_business() -> None:
+    returns = {"x": {"a": [1.0, 2.0, 3.0]}, "y": {"a": [-1.0, -2.0, -3.0, 9.0]}}
+    first, again = (drawn_metrics(returns, {"x": 0.5, "y": 0.5}, np.random.default_rng(5)) for _ in range(2))
+    assert first == again and first.matches_per_bot == 3
+    with pytest.raises(ValueError, match="no returns of z"):
+        drawn_metrics(returns, {"x": 0.5, "z": 0.5}, np.random.default_rng(5))
 
 
 def test_exact_values_have_no_noise() -> None:

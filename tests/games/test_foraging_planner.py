@@ -10,7 +10,7 @@ from games import foraging_planner
 from games.core import Observation
 from games.foraging import PAPER_TASK, foraging
 from games.foraging_core import NUM_ACTIONS, ForagingBoard, ForagingTask, crowded, interior
-from games.foraging_optimum import optimum
+from games.foraging_optimum import fewest_steps, optimum
 from games.foraging_planner import UNREACHABLE, program_text, steps_to_finish
 from games.match import record_match
 from games.seeds import episode_rng, match_seed
@@ -105,15 +105,17 @@ def test_no_optimum_is_claimed_for_other_tasks(name: str) -> None:
 def test_the_distribution_is_that_of_spawned_boards() -> None:
     """The mean optimum of boards drawn by the game itself."""
     task = ForagingTask.parse(PAPER_TASK)
-    drawn = [best_of(ForagingBoard.spawn(task, np.random.default_rng(seed))) for seed in range(4000)]
+    drawn = [fewest_steps(ForagingBoard.spawn(task, np.random.default_rng(seed))) for seed in range(4000)]
     error = np.std(drawn) / len(drawn) ** 0.5
     assert abs(np.mean(drawn) - float(optimum(task).mean_steps)) < 4 * error
 
 
-def best_of(board: ForagingBoard) -> int:
-    foods = frozenset(divmod(food, 5) for food in board.foods)
-    first, second = (divmod(cell, 5) for cell in board.positions)
-    return int(steps_to_finish(5, 5, foods)[first + second])
+def test_the_best_welfare_of_a_board_is_that_of_its_fewest_steps() -> None:
+    game = foraging(PAPER_TASK, time_penalty=2.0)
+    steps = fewest_steps(ForagingBoard.spawn(game.task, _rng(3)))
+    assert game.best_welfare(_rng(3)) == pytest.approx(1 - 2 * 2 * steps / 50)
+    assert foraging(PAPER_TASK, max_steps=3).best_welfare(_rng(3)) is None
+    assert foraging("10x10-3p-3f").best_welfare(_rng(3)) is None
 
 
 @pytest.mark.parametrize("engine", ["core", "lbforaging"])
@@ -124,7 +126,7 @@ def test_the_planner_pair_is_optimal_in_every_episode(engine: str) -> None:
         log = record_match(game, [foraging_planner.Policy] * 2, match_seed(0, index))
         first_board = ForagingBoard.spawn(game.task, _rng(index))
         lengths.append(len(log.actions))
-        assert len(log.actions) == best_of(first_board)
+        assert len(log.actions) == fewest_steps(first_board)
         assert log.returns.sum() == pytest.approx(1 - 2 * len(log.actions) / 50)
     assert np.mean(lengths) == pytest.approx(5.409, abs=0.3)
 
@@ -151,7 +153,7 @@ def test_the_planners_file_is_a_policy_program_that_is_optimal_in_the_sandbox() 
     seeds = [match_seed(0, index) for index in range(64)]
     for index, outcome in enumerate(play(game, [program_text()] * 2, seeds=seeds)):
         assert isinstance(outcome, MatchRecord), outcome
-        assert outcome.num_moves == 2 * best_of(ForagingBoard.spawn(game.task, _rng(index)))
+        assert outcome.num_moves == 2 * fewest_steps(ForagingBoard.spawn(game.task, _rng(index)))
 
 
 def test_foods_keep_their_distance() -> None:

@@ -74,8 +74,10 @@ def test_a_matrix_game_from_pure_starts(tmp_path: Path) -> None:
     assert all(e["operator"] == "gradient" for e in commits(out))
     assert any(e.get("welfare") for e in commits(out))
     page = (out / "report.html").read_text()
+    assert "Each search was one line of steps" in page and "played by player 0 in the final profile" in page
     assert "Optimisation steps" in page and page.count('class="episode"') > 0
     figure = (out / "figure2.svg").read_text()
+    assert (out / "figure2.png").read_bytes().startswith(b"\x89PNG") and "figure2.png" in page
     assert figure.startswith("<svg xmlns=") and figure.count('class="episode"') == page.count('class="episode"')
     assert identical(out)
 

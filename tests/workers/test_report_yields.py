@@ -27,6 +27,12 @@ def test_children_are_counted_over_all_iterations() -> None:
     )
 
 
+def test_a_program_written_from_nothing_has_no_parent_to_beat() -> None:
+    counted = {"made": 4, "scored": 3, "improved": 0}
+    (table,) = yields.tables({"iterations": [{"search": {"operators": {"new": counted}}}]})
+    assert [(row.ran, row.improved) for row in table.rows] == [("75 %", "\N{EN DASH}")]
+
+
 def test_what_was_saved_is_told_in_words() -> None:
     played, rescored, notes = yields.effort(SUMMARY)
     assert played.startswith("200 matches played by children, 54 not needed: 14 of children beaten")

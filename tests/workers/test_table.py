@@ -18,6 +18,7 @@ from workers.errors import RunFailedError, UsageError
 from workers.settings import load_experiment
 from workers.table import layout
 from workers.table.core import Cell, CellResult, Column, Request, Row, Table
+from workers.table.models import by_model
 from workers.table.population import METHODS
 from workers.table.registry import make_table, table_names
 from workers.table.runner import Filled, Missing, TableDirectory, chosen_rows, fill
@@ -208,6 +209,27 @@ def test_a_table_from_the_command_line_call_for_call(tmp_path: Path) -> None:
     refused = csro(*words(tmp_path / "t", "--set", "oracle.matches=4"))
     assert refused.returncode == 2
     assert "repeat that, or choose another --out" in refused.stderr
+
+
+def test_rows_under_several_models(tmp_path: Path) -> None:
+    table = make_table("pibr")
+    rows = chosen_rows(table, ["penalty*", "foraging/optimum"])
+    spread, found = by_model(table, rows, ["openai:m", "offline"])
+    assert spread.heads[-1] == "Model"
+    assert [(row.name, row.head[-1]) for row in found] == [
+        *(("penalty@openai:m", "openai:m"), ("penalty@offline", "offline")),
+        *(("penalty/exact_best_response", ""), ("penalty/offline", ""), ("foraging/optimum", "")),
+    ]
+    work = found[0].work
+    assert isinstance(work, RunPreset)
+    experiment = load_experiment(work.preset, work.settings(Request(("oracle.steps=2",), calls=36), 3))
+    assert (experiment.llm.model, experiment.budget.llm_calls, experiment.seed) == ("openai:m", 36, 3)
+
+
+def test_a_model_is_named_in_one_place(tmp_path: Path) -> None:
+    both = ["--models", "offline", "--set", "llm.model=offline"]
+    refused = csro("table", "pibr", "--out", str(tmp_path), *both)
+    assert refused.returncode == 2 and "give one of them" in refused.stderr
 
 
 def test_a_row_with_one_seed_shows_the_error_of_its_own_matches() -> None:

@@ -1,5 +1,6 @@
 """Loads and plays each program file in the sandbox, as the search would, and prints what happened: outcome ok, or the
-fault with its traceback. Exit status 1 if any program fails."""
+fault with its traceback. Each plays a match against itself, or with --player in that seat alone, the game's seed
+program in the others. Exit status 1 if any program fails."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from games.registry import make_game
 from sandbox.faults import Stage
 from sandbox.referee import CheckResult, Referee
 from workers.commands.common import add_game_arguments, check_isolation, chosen
+from workers.errors import UsageError
 from workers.players import NotTextError, read_program
 from workers.telemetry import Telemetry
 
@@ -18,17 +20,20 @@ from workers.telemetry import Telemetry
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("programs", metavar="PROGRAM", nargs="+", type=Path, help="program files")
     add_game_arguments(parser)
+    parser.add_argument("--player", metavar="SEAT", type=int, help="the only seat that the programs are written for")
 
 
 def run(arguments: argparse.Namespace) -> int:
     experiment = chosen(arguments, ("game", "sandbox"))
     game = make_game(experiment.game.name, **experiment.game.parameters)
+    if arguments.player is not None and arguments.player not in range(game.spec.num_players):
+        raise UsageError(f"--player {arguments.player}: {game.spec.name} has players 0 to {game.spec.num_players - 1}")
     with Telemetry() as telemetry:
         level = check_isolation(experiment, telemetry).level
     sources = {path: _source(path, level) for path in arguments.programs}
     with Referee(experiment.sandbox) as referee:
         results = [
-            (path, referee.check(game, source, limits=experiment.sandbox) if isinstance(source, str) else source)
+            (path, referee.check(game, source, arguments.player, experiment.sandbox) if isinstance(source, str) else source)
             for path, source in sources.items()
         ]
     if arguments.json:

@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from workers.commands.common import add_overrides, positive
 from workers.controller import RunInterruptedError
-from workers.errors import RunFailedError
+from workers.errors import RunFailedError, UsageError
 from workers.table import layout
 from workers.table.core import Request, Table
+from workers.table.models import by_model
 from workers.table.registry import make_table, table_names
 from workers.table.runner import Missing, TableDirectory, chosen_rows, fill
 from workers.telemetry import Telemetry
@@ -25,6 +27,7 @@ _WIDTH = 160  # of a table that goes to a file or a pipe
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="TABLE", help=f"one of {', '.join(table_names())}")
     parser.add_argument("--rows", metavar="PATTERN", nargs="+", default=[], help="row names or shell patterns")
+    parser.add_argument("--models", metavar="M", nargs="+", help="every row under each of these models (llm.model)")
     parser.add_argument("--seeds", metavar="S", nargs="+", type=_seeds, default=[], help="seeds such as 1 2 3 or 1-5")
     parser.add_argument("--calls", metavar="N", type=positive, help="LLM calls of each run, the same for every oracle")
     parser.add_argument("--iterations", metavar="N", type=positive, help="iterations of each run")
@@ -42,6 +45,10 @@ def run(arguments: argparse.Namespace) -> int:
         names = [row.name for row in rows]
         print(json.dumps(names) if arguments.json else "\n".join(names))
         return 0
+    if arguments.models:
+        if any(override.partition("=")[0].strip() == "llm.model" for override in arguments.overrides):
+            raise UsageError("--models and --set llm.model=... both name the model: give one of them")
+        table, rows = by_model(table, rows, list(dict.fromkeys(arguments.models)))
     seeds = sorted({seed for group in arguments.seeds for seed in group}) or list(table.seeds)
     request = Request(tuple(arguments.overrides), arguments.calls, arguments.iterations, arguments.matches)
     directory = TableDirectory(arguments.out or Path("tables") / arguments.name, arguments.name, request)
@@ -50,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             filled = fill(directory, rows, seeds, request, arguments.usd, telemetry)
         except RunInterruptedError:
             raise RunFailedError("interrupted; nothing is lost: the same command goes on") from None
+    table = replace(table, notes=(*table.notes, request.in_words()))
     found = layout.lines(table, rows, seeds, filled)
     _write(directory.path, table, found, seeds)
     if arguments.json:

@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from workers.report import charts, empirical, figure2, listing, profiles, programs, yields
 from workers.report.figures import Figure, compact, count, decimal, duration, share
+from workers.report.raster import RasterError, png
 from workers.report.run_files import Iteration, RunFiles, read_run
 from workers.report.values import as_figure, as_int, as_list, as_map, as_number, as_text
 
@@ -38,8 +39,12 @@ _METRICS = {
     "collected": "Food collected",
     "efficiency": "Efficiency E[T*]/E[T]",
     "nash_conv": "NashConv",
+    "drawn_pop_return": "PopReturn, a policy drawn per match",
+    "drawn_pop_expl": "PopExpl of that, split-half",
+    "drawn_agg_score": "AggScore of that, split-half",
 }
 _NOT_METRICS = ("exact", "matches_per_bot", "matches", "start", "step", "value", "exploitability_in_pool")
+_UNSHOWN = ("drawn_matches_per_bot", "drawn_pop_expl_naive", "drawn_agg_score_naive")
 _EXACT = ("nash_conv",)  # computed, not sampled: no error and no matches
 _COUNTS = {"payoff_matches": "Matches behind the payoffs", "top_up_matches": "of them added where they matter"}
 
@@ -62,18 +67,31 @@ def render_report(run_dir: Path) -> Path:
     Raises ``FileNotFoundError`` if there is no such directory, ``OSError`` if the page cannot be written.
     """
     run, name = read_run(run_dir), run_dir.resolve().name
-    page = render(run, name)
-    if panels := figure2.panels(run):
-        title = f"{as_text(run.summary.get('game'))}: social welfare over optimisation steps, run {name}"
-        (run_dir / "figure2.svg").write_text(figure2.standalone(panels, title), encoding="utf-8")
+    page = render(run, name, _write_figure2(run, run_dir, name))
     path = run_dir / "report.html"
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
 
 
-def render(run: RunFiles, name: str) -> str:
-    """The whole page. ``name`` titles a run whose summary gives no id."""
-    css = _resource("report.css")
+def _write_figure2(run: RunFiles, run_dir: Path, name: str) -> str:
+    """``figure2.svg`` and ``figure2.png``, if the run has that figure. Returns why there is no PNG, if so."""
+    panels = figure2.panels(run)
+    if not panels:
+        return ""
+    title = f"{as_text(run.summary.get('game'))}: social welfare over optimisation steps, run {name}"
+    svg = figure2.standalone(panels, title)
+    (run_dir / "figure2.svg").write_text(svg, encoding="utf-8")
+    try:
+        picture = png(svg)
+    except RasterError as error:
+        return str(error)
+    (run_dir / "figure2.png").write_bytes(picture)
+    return ""
+
+
+def render(run: RunFiles, name: str, no_png: str = "") -> str:
+    """The whole page. ``name`` titles a run whose summary gives no id; ``no_png`` says why figure 2 has no PNG."""
+    css, panels = _resource("report.css"), figure2.panels(run)
     return _template().render(
         run=run,
         name=as_text(run.summary.get("run_id")) or name,
@@ -83,15 +101,18 @@ def render(run: RunFiles, name: str) -> str:
         facts=_facts(run),
         stopped=as_text(run.summary.get("stopped")),
         results=_results(run.final),
-        figure2=figure2.panels(run),
+        figure2=panels,
+        no_png=no_png,
         starts=profiles.starts(run.final),
         profile=_profile(run.final.get("profile")),
         solution=[as_number(run.final.get(key)) for key in ("value", "exploitability_in_pool")],
-        return_chart=_return_chart(run.iterations),
-        many_players=len({i.player for i in run.iterations}) > 1,
+        return_chart=None if panels else _return_chart(run.iterations),
+        players=sorted({i.player for i in run.iterations}),
+        many_starts=len({i.start for i in run.iterations}) > 1,
+        colour=charts.colour,
         heat_maps=empirical.heat_maps(run),
         mixtures=empirical.mixtures(run),
-        islands=programs.island_charts(run),
+        islands=[] if panels and programs.is_one_line(run) else programs.island_charts(run),
         yields=yields.tables(run.summary),
         effort=yields.effort(run.summary),
         members=programs.members(run),
@@ -178,17 +199,20 @@ def _result(final: Mapping[str, object], heading: str) -> Result:
 
 def _metrics(final: Mapping[str, object]) -> list[tuple[str, Figure]]:
     """Every scalar of ``final``, with its ``_stderr`` neighbour as its error."""
-    matches = as_int(final.get("matches_per_bot"))
+    matches, drawn = as_int(final.get("matches_per_bot")), as_int(final.get("drawn_matches_per_bot"))
     unneeded = ("pop_expl_naive", "agg_score_naive") if final.get("exact") is True else ()
     metrics = []
     for key, value in final.items():
-        figure = as_figure(value, matches)
-        if figure is None or key.endswith("_stderr") or key in (*_NOT_METRICS, *_COUNTS, *unneeded):
+        figure = as_figure(value, drawn if key.startswith("drawn_") else matches)
+        if figure is None or key.endswith("_stderr") or key in (*_NOT_METRICS, *_UNSHOWN, *_COUNTS, *unneeded):
             continue
         if key in _EXACT:
             figure = Figure(figure.mean, 0.0, 0)
         stderr = as_number(final.get(f"{key}_stderr", figure.stderr))
-        metrics.append((_METRICS.get(key, key.replace("_", " ")), Figure(figure.mean, stderr, figure.matches)))
+        name = _METRICS.get(key, key.replace("_", " "))
+        if final.get("exact") is True:
+            name = name.removesuffix(", split-half")
+        metrics.append((name, Figure(figure.mean, stderr, figure.matches)))
     return metrics
 
 

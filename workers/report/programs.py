@@ -9,17 +9,17 @@ from itertools import groupby
 from markupsafe import Markup
 
 from workers.report import charts, listing
-from workers.report.figures import count
+from workers.report.figures import count, share
 from workers.report.run_files import Ancestor, PoolEntry, Promotion, RunFiles
 from workers.report.values import as_list, as_map, as_weights
 
 
 @dataclass(frozen=True)
 class Member:
-    """A policy of the pool, with its final weight."""
+    """A policy of the pool, and in words what it is in the end."""
 
     entry: PoolEntry
-    weight: float | None
+    role: str
     code: Markup
 
 
@@ -32,6 +32,11 @@ class Descent:
     base: str
     generations: int
     diff: Markup | None
+
+
+def is_one_line(run: RunFiles) -> bool:
+    """Had no search more than one island?"""
+    return all(len(islands) == 1 for islands in run.islands.values())
 
 
 def island_charts(run: RunFiles) -> list[tuple[str, Markup, list[tuple[int, str]]]]:
@@ -56,7 +61,16 @@ def members(run: RunFiles) -> list[Member]:
     weights = {i: w for player in (run.final, *others) for i, w in as_weights(player.get("meta_strategy")).items()}
     if not weights and run.payoffs:
         weights = {program_id: w for mixture in run.payoffs[-1].weights for program_id, w in mixture.items()}
-    return [Member(p, weights.get(p.id), listing.highlighted(p.program.source)) for p in run.pool]
+    seats = as_map(run.final.get("profile"))
+    return [Member(p, _role(p.id, weights, seats, run), listing.highlighted(p.program.source)) for p in run.pool]
+
+
+def _role(program_id: str, weights: Mapping[str, float], seats: Mapping[str, object], run: RunFiles) -> str:
+    if run.summary.get("method") != "pibr":
+        weight = weights.get(program_id)
+        return f"{share(weight)} of the final mixture" if weight else "not played in the final mixture"
+    players = [seat for seat, chosen in seats.items() if chosen == program_id]
+    return f"played by player {' and '.join(players)} in the final profile" if players else "not in the final profile"
 
 
 def descent(run: RunFiles, promotion: Promotion) -> Descent:

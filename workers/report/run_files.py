@@ -34,6 +34,7 @@ class PoolEntry:
 class Iteration:
     number: int
     player: int
+    start: int | None  # of PIBR
     opponents: Mapping[str, float]
     best_id: str | None
     best: Figure | None
@@ -175,6 +176,7 @@ def _iteration(entry: Mapping[str, object]) -> Iteration:
     return Iteration(
         number=as_int(entry.get("iteration")) or 0,
         player=as_int(entry.get("player")) or 0,
+        start=as_int(entry.get("start")),
         opponents=as_weights(entry.get("opponents")),
         best_id=as_text(best["id"]) if "id" in best else None,
         best=as_figure(best),

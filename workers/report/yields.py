@@ -14,6 +14,7 @@ _NOTES = (
     ("reseeded", "island founded anew after stagnation", "islands founded anew after stagnation"),
     ("notes", "summary written by an island", "summaries written by islands"),
 )
+_NO_PARENT = "\N{EN DASH}"  # a program written from nothing has none to be better than
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def _rows(searches: Sequence[Mapping[str, object]], part: str) -> tuple[YieldRow
             for place, name in enumerate(("made", "scored", "improved")):
                 total[place] += as_int(as_map(counted).get(name)) or 0
     return tuple(
-        YieldRow(kind, made, share(ran / made), share(improved / made))
+        YieldRow(kind, made, share(ran / made), _NO_PARENT if kind == "new" else share(improved / made))
         for kind, (made, ran, improved) in sorted(totals.items())
         if made
     )

@@ -26,6 +26,12 @@ class Request:
     iterations: int | None = None
     matches: int | None = None
 
+    def in_words(self) -> str:
+        """The budget of each run, for the foot of the table."""
+        given = {"LLM calls": self.calls, "iterations": self.iterations, "matches per bot at the end": self.matches}
+        parts = [f"{number} {name}" for name, number in given.items() if number is not None]
+        return f"Budget of each run: {', '.join(parts)}." if parts else "Budget of each run: its preset's."
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -11,14 +11,14 @@ from workers.table.core import Column, Request, Row, Table
 from workers.table.work import RunPreset
 
 _PAPER = {"vanilla": "6.0 [S]", "climbing": "22.0 [S]", "penalty": "20.0 [S]", "foraging": "0.554 [S], best episode"}
-_TITLES = {
+TITLES = {
     "vanilla": "Vanilla coordination",
     "climbing": "Climbing",
     "penalty": "Penalty (p = -2)",
     "foraging": "Foraging 5x5-2p-2f-coop",
     "program_pd": "Open-source Prisoner's Dilemma",
 }
-_MATRIX = ("vanilla", "climbing", "penalty")
+MATRIX_GAMES = ("vanilla", "climbing", "penalty")
 _WELFARE, _MEAN, _WORST = "Social welfare", "Mean over starts", "Worst start"
 
 
@@ -43,17 +43,17 @@ class PibrPreset(RunPreset):
 
 def table() -> Table:
     rows = []
-    for task, title in _TITLES.items():
+    for task, title in TITLES.items():
         paper = {_WELFARE: _PAPER[task]} if task in _PAPER else {}
         rows.append(Row(task, (title, "textual gradient"), PibrPreset(f"pibr_{task}"), paper))
-        if task in _MATRIX:
+        if task in MATRIX_GAMES:
             fixed = {"oracle.kind": "exact_best_response"}
             head = (title, "exact best response")
             rows.append(Row(f"{task}/exact_best_response", head, PibrPreset(f"pibr_{task}", {}, fixed)))
         offline = PibrPreset(f"pibr_{task}", {}, {"llm.model": "offline"})
         rows.append(Row(f"{task}/offline", (title, "offline mutation"), offline, shown=False))
     optimum = {_WELFARE: "0.784 [D]", "Completion": "1.00 [D]", "Efficiency": "1.00 [D]"}
-    rows.append(Row("foraging/optimum", (_TITLES["foraging"], "joint planning, exact"), None, optimum))
+    rows.append(Row("foraging/optimum", (TITLES["foraging"], "joint planning, exact"), None, optimum))
     return Table(
         "PIBR: social welfare of the returned profile, and what the starts reached",
         ("Task", "Best responses by"),
@@ -67,7 +67,7 @@ def table() -> Table:
         tuple(rows),
         notes=(
             "Ours: mean ± stderr over seeds, max/min: the best seed. Matrix games start from all pure profiles.",
-            "Best responses are the model's of --set llm.model=...; each model has a table (--out) of its own.",
+            "Best responses by textual gradient are those of --set llm.model=..., or of each of --models.",
             "Paper: [S] printed in its text, of o4-mini; [D] derived: the exact optimum of the game as defined here.",
         ),
     )

@@ -36,6 +36,12 @@ _BOTS = {  # OpenSpiel's own 43 x 43 table of 1000 matches a pair
     "phasenbott": (232.2, 111.7, 120.5),
     "randbot": (0.2, 1.2, -1.0),
 }
+_LEARNERS = {  # the paper has QL and ContRM, figures unknown; the definitions are ours
+    "q_learning-10": "QL (R = 10, self-play)",
+    "regret_matching-selfplay-1": "ContRM (R = 1, self-play)",
+    "regret_matching-1": "ContRM (R = 1, online)",
+    "regret_matching-2": "ContRM (R = 2, online)",
+}
 
 
 def table() -> Table:
@@ -44,6 +50,7 @@ def table() -> Table:
     known["best_of_n", "code", "none"] = {}
     rows: list[Row] = combinations("rrps", known)
     rows += [player("repeated_rps", bot, bot, _plain(figures, "[OS]")) for bot, figures in _BOTS.items()]
+    rows += [player("repeated_rps", name, title, {}) for name, title in _LEARNERS.items()]
     rows.append(player("repeated_rps", "seed", "the runs' seed program", {}))
     rows += [paper_only(f"gemma-{size}", f"LLM agent ({size})", _plain(f, "[S]")) for size, f in _GEMMA.items()]
     impala = {"PopReturn": "? ± 17.6 [S]", "PopExpl": "? ± 28.0 [S]", "AggScore": "-532.1 [2nd] ± 41.5 [S]"}

@@ -36,6 +36,11 @@ class RunPreset:
     overrides: Mapping[str, object] = field(default_factory=dict)
     fixed: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def asks_a_model(self) -> bool:
+        """Does the row leave open which model it asks?"""
+        return "llm.model" not in self.fixed and self.fixed.get("oracle.kind") != "exact_best_response"
+
     def compute(self, cell: Cell) -> CellResult:
         run, experiment = self._start(cell)
         summary_file = run.path / "summary.json"

@@ -77,6 +77,12 @@ async def test_the_last_policy_is_returned_or_the_best(returns: str, strength: i
     assert [kind_of(p) for p in w.llm.prompts] == ["critique", "rewrite"] * 3
 
 
+async def test_steps_that_did_better_than_the_variable_before_them_are_counted() -> None:
+    effort = Effort(steps=4, returns="last")
+    w = world(script([tagged(s) for s in (4, 7, 2, "crash")]), effort)
+    assert (await respond(w, effort)).search["operators"] == {"gradient": {"made": 4, "scored": 3, "improved": 2}}
+
+
 async def test_the_last_policy_that_runs_is_returned() -> None:
     effort = Effort(steps=3, returns="last")
     w = world(script([tagged(4), tagged(5), tagged("crash")]), effort)
