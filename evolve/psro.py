@@ -17,7 +17,7 @@ from typing import Protocol, cast
 from evolve.archive.store import Store
 from evolve.empirical_game import EmpiricalGame
 from evolve.meta_solvers import MetaSolver, MetaStrategy
-from evolve.oracles.core import BestResponse, BestResponseOracle, BestResponseTask, Response
+from evolve.oracles.core import BestResponse, BestResponseOracle, BestResponseTask
 from evolve.payoffs import ProfilePayoffs, extra_matches
 from evolve.policy_pool import PolicyPool, PooledPolicy
 from evolve.program import Program

@@ -203,8 +203,10 @@ class Archive(Protocol):
         ``uniforms``: at least ``evolve.archive.sampling.uniforms_needed(settings)`` numbers in [0, 1)."""
         ...
 
-    def renew(self, ticket: Ticket, now_s: float) -> bool:
-        """Prolongs the lease. False if the ticket is no longer the holder."""
+    def renew(self, tickets: Sequence[Ticket], now_s: float) -> list[Ticket]:
+        """Prolongs the leases. Returns the tickets that are no longer the holders of theirs.
+
+        Raises ``ValueError`` if this archive never handed one of them out."""
         ...
 
     def seen(self, name: str, as_of: int) -> Candidate | None:

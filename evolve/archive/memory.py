@@ -30,8 +30,9 @@ class MemoryCompletions:
         record = self._records.get(key)
         return None if record is None else codec.decode_completion(key, record)[1]
 
-    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
-        self._records.setdefault(key, codec.encode_completion(prompt, completion))
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> Completion:
+        kept = self._records.setdefault(key, codec.encode_completion(prompt, completion))
+        return codec.decode_completion(key, kept)[1]
 
     def items(self) -> Iterator[tuple[str, Prompt, Completion]]:
         for key, record in list(self._records.items()):

@@ -117,13 +117,16 @@ class MemoryArchive:
                 raise ValueError(f"proposal {ticket.index} was committed without parents: there are none to hand out")
             return resolve(proposal.drawn, self._notes[index][proposal.drawn.notes], self._programs)
 
-    def renew(self, ticket: Ticket, now_s: float) -> bool:
+    def renew(self, tickets: Sequence[Ticket], now_s: float) -> list[Ticket]:
         with self._lock:
-            proposal = self._proposal(ticket)
-            holder = proposal.outcome is None and proposal.attempt == ticket.attempt
-            if holder:
-                proposal.lease_end_s = now_s + self._settings.lease_s
-            return holder
+            lost = []
+            for ticket in tickets:
+                proposal = self._proposal(ticket)
+                if proposal.outcome is None and proposal.attempt == ticket.attempt:
+                    proposal.lease_end_s = now_s + self._settings.lease_s
+                else:
+                    lost.append(ticket)
+            return lost
 
     def seen(self, name: str, as_of: int) -> Candidate | None:
         with self._lock:

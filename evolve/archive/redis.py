@@ -112,7 +112,7 @@ class Connection:
 
         return self._attempt(send)
 
-    def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+    def script(self, name: str, keys: Sequence[str] | Sequence[bytes], arguments: Sequence[Argument]) -> Any:
         text, digest = _script(name)
         try:
             return self.call("EVALSHA", digest, len(keys), *keys, *arguments)

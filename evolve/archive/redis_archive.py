@@ -14,12 +14,12 @@ from typing import Any, cast
 import msgpack
 
 from evolve.archive import codec
+from evolve.archive.candidates import Candidates
 from evolve.archive.commands import Commands, Keys
 from evolve.archive.core import (
     NO_FINDINGS,
     ArchiveSettings,
     Commit,
-    CorruptRecordError,
     EventOf,
     Findings,
     Parents,
@@ -60,6 +60,8 @@ class RedisArchive:
             self._keys += [keys("archive", task_id, "island", island, part) for part in _EACH]
         self._key = dict(zip(_SHARED, self._keys, strict=False))
         self._state, self._programs, self._ranking = self._keys[:3]
+        self._candidates = Candidates(commands, self._programs)
+        self._encoded_keys = [key.encode() for key in self._keys]
         self._packed_settings = msgpack.packb(asdict(self._settings))
 
     @property
@@ -94,18 +96,20 @@ class RedisArchive:
         if line == 1:
             raise ValueError(f"proposal {ticket.index} was committed without parents: there are none to hand out")
         draw = _read_draw(line.decode())
-        references = list(dict.fromkeys(draw.references))
-        programs = dict(zip(references, self._candidates(references), strict=True))
+        programs = dict(zip(draw.references, self._candidates.get(draw.references), strict=True))
         notes = b""
         if draw.notes:  # summaries are never overwritten, so a later look finds the one of that draw
             notes = self._commands.call("HGET", self._key["notes"], f"{ticket.island.index}:{draw.notes}")
         return resolve(draw, notes.decode("utf-8", "surrogatepass"), programs)
 
-    def renew(self, ticket: Ticket, now_s: float) -> bool:
-        answer = self._script("renew", ticket.index, ticket.attempt, repr(now_s))
-        if answer is None:
+    def renew(self, tickets: Sequence[Ticket], now_s: float) -> list[Ticket]:
+        if not tickets:
+            return []
+        pairs = (number for ticket in tickets for number in (ticket.index, ticket.attempt))
+        answers = dict(zip(tickets, self._script("renew", repr(now_s), *pairs), strict=True))
+        for ticket in (each for each, answer in answers.items() if answer < 0):
             raise _unknown(ticket)
-        return bool(answer)
+        return [ticket for ticket, answer in answers.items() if answer == 0]
 
     def seen(self, name: str, as_of: int) -> Candidate | None:
         arrival = self._commands.call("HGET", self._key["index"], f"seen:{name}")
@@ -116,7 +120,7 @@ class RedisArchive:
             return None
         moments = self._commands.call("HGET", self._key["index"], f"revised:{program_id}") or b""
         revision = sum(int(moment) < as_of for moment in moments.split())
-        return self._candidates([reference(program_id, revision)])[0]
+        return self._candidates.get([reference(program_id, revision)])[0]
 
     def commit(
         self,
@@ -163,7 +167,7 @@ class RedisArchive:
         if not ids:
             return []
         revisions = self._commands.call("HMGET", self._key["index"], *(f"revision:{i}" for i in ids))
-        return self._candidates([reference(i, int(r or 0)) for i, r in zip(ids, revisions, strict=True)])
+        return self._candidates.get([reference(i, int(r or 0)) for i, r in zip(ids, revisions, strict=True)])
 
     def progress(self) -> Progress:
         rankings = self._keys[len(_SHARED) + 1 :: len(_EACH)]
@@ -194,20 +198,7 @@ class RedisArchive:
         return [(name, int(index)) for name, index in operations]
 
     def _script(self, name: str, *arguments: bytes | str | int) -> Any:
-        return self._commands.script(name, self._keys, (self._packed_settings, *arguments))
-
-    def _candidates(self, ids: Sequence[str]) -> list[Candidate]:
-        """By reference: an id, or ``id@revision``. Such a record is written once and never changed."""
-        if not ids:
-            return []
-        records = self._commands.call("HMGET", self._programs, *ids)
-        found = []
-        for program_id, record in zip(ids, records, strict=True):
-            key = f"{self._programs}[{program_id}]"
-            if record is None:
-                raise CorruptRecordError(f"the store's record {key} is missing: restore the store from a copy")
-            found.append(codec.decode_candidate(key, record))
-        return found
+        return self._commands.script(name, self._encoded_keys, (self._packed_settings, *arguments))
 
 
 def _member(known: Entry) -> str:

@@ -24,8 +24,8 @@ class CompletionStore(Protocol):
 
     def get(self, key: str) -> Completion | None: ...
 
-    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
-        """Keeps the first completion of a key; a second one changes nothing."""
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> Completion:
+        """Keeps the first completion of a key, and returns it; a second one changes nothing."""
         ...
 
     def items(self) -> Iterator[tuple[str, Prompt, Completion]]:

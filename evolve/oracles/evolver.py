@@ -128,9 +128,7 @@ class Evolver:
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self.search.archive.lease_s / 3)
-            for ticket in list(self._held):
-                if not self.archive.renew(ticket, time.time()):
-                    self._held.discard(ticket)
+            self._held.difference_update(self.archive.renew(list(self._held), time.time()))
 
     # The steps of a proposal. A replay calls them in the recorded order.
 

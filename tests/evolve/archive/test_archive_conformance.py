@@ -70,19 +70,20 @@ def test_expired_leases_come_first_and_in_the_order_they_ended(store: Store) -> 
 def test_a_renewed_lease_is_kept_and_a_lost_one_cannot_be_renewed(store: Store) -> None:
     archive = archive_with(store, QUIET)
     ticket = claimed(archive, 0.0)
-    assert archive.renew(ticket, 9.0)
+    assert archive.renew([ticket], 9.0) == []
     assert claimed(archive, 15.0).index == 1
     successor = claimed(archive, 19.5)
     assert (successor.index, successor.attempt) == (0, 2)
-    assert not archive.renew(ticket, 20.0)
+    assert archive.renew([ticket, successor], 20.0) == [ticket]
     assert archive.commit(successor, scored("child", 1.0), HALVES) is Commit.ADDED
-    assert not archive.renew(successor, 21.0)
+    assert archive.renew([successor], 21.0) == [successor]
+    assert archive.renew([], 22.0) == []
 
 
 def test_an_expired_lease_that_nobody_took_still_commits(store: Store) -> None:
     archive = archive_with(store, QUIET)
     ticket = claimed(archive, 0.0)
-    assert archive.renew(ticket, 99.0)
+    assert archive.renew([ticket], 99.0) == []
     assert archive.commit(ticket, scored("child", 1.0), HALVES) is Commit.ADDED
 
 
@@ -255,7 +256,7 @@ def test_mistakes_of_the_caller_are_named(store: Store) -> None:
     unknown = ticket.__class__(5, 1, ticket.island)
     for call in (
         lambda: archive.sample_parents(unknown, HALVES),
-        lambda: archive.renew(unknown, 0.0),
+        lambda: archive.renew([ticket, unknown], 0.0),
         lambda: archive.commit(unknown, scored("c", 1.0), HALVES),
     ):
         with pytest.raises(ValueError, match="never handed out"):
