@@ -38,7 +38,8 @@ def shared_model(experiment: Experiment, store: Store) -> RecordedLLM:
         llm = make_llm(member.model, seed=experiment.seed, settings=settings.provider(pacer))
         patient = PatientLLM(llm, settings.patience_s, partial(_report, store, llm.model))
         members.append((patient, member.weight))
-    return RecordedLLM(_one_of(members, settings, store), store.completions, store.ledger(experiment.budget))
+    model = _one_of(members, settings, store)
+    return RecordedLLM(model, store.completions, store.ledger(experiment.budget), store.aside)
 
 
 def members_of(settings: LLMSettings) -> tuple[WeightedModel, ...]:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 
 from evolve.archive import codec
+from evolve.archive.aside import Aside, at_once
 from evolve.archive.core import Archive, ArchiveSettings
 from evolve.archive.memory_archive import MemoryArchive
 from evolve.archive.store import Record
@@ -66,6 +67,7 @@ class MemoryStore:
         self.buckets = MemoryBuckets()
         self._checkpoints: dict[str, bytes] = {}
         self._events: list[bytes] = []
+        self.aside: Aside = at_once
 
     def archive(self, task_id: str, settings: ArchiveSettings) -> Archive:
         with self._lock:

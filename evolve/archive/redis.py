@@ -23,6 +23,7 @@ from redis.exceptions import AuthorizationError, NoPermissionError, NoScriptErro
 from redis.retry import Retry
 
 from evolve.archive import codec
+from evolve.archive.aside import Threads
 from evolve.archive.commands import Argument, Keys
 from evolve.archive.core import ArchiveSettings, CorruptRecordError, StoreUnavailableError
 from evolve.archive.pause import to_stderr, when_there_is_room
@@ -193,6 +194,7 @@ class RedisStore:
         self._payoffs = RedisPayoffs(self._connection, self._keys)
         self.arms = RedisArms(self._connection, self._keys)
         self.buckets = RedisBuckets(self._connection)
+        self.aside = Threads()
         self._checkpoints, self._events = self._keys("checkpoints"), self._keys("events")
 
     def __reduce__(self) -> tuple[type[RedisStore], tuple[str, str, Path | None]]:
@@ -257,6 +259,7 @@ class RedisStore:
             threading.Thread(target=sync_every_second, args=arguments, name="store sync", daemon=True).start()
 
     def close(self) -> None:
-        """Closes this process's connections; the server and the data stay."""
+        """Ends what is under way and closes this process's connections; the server and the data stay."""
         self._closed.set()
+        self.aside.close()
         self._connection.close()

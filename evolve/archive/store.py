@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from evolve.archive.aside import Aside
 from evolve.archive.core import Archive, ArchiveSettings
 from evolve.llm.bandit import Arms
 from evolve.llm.budget import Budget, Ledger, usage_of
@@ -45,6 +46,11 @@ class Store(Protocol):
     """The durable state of one run. Safe for many processes; reopened by run id."""
 
     run_id: str
+
+    @property
+    def aside(self) -> Aside:
+        """How to call this store from an event loop that has other work."""
+        ...
 
     def archive(self, task_id: str, settings: ArchiveSettings) -> Archive:
         """The archive of a task, made on first use. The settings of the first call stay in force."""
