@@ -94,5 +94,6 @@ class MemoryStore:
     def log(self, event: Record) -> None:
         self._events.append(codec.encode_record(event))
 
-    def events(self, start: int = 0) -> list[Record]:
-        return [codec.decode_record("events", record) for record in self._events[start:]]
+    def events(self, start: int = 0, count: int | None = None) -> list[Record]:
+        end = None if count is None else start + count
+        return [codec.decode_record("events", record) for record in self._events[start:end]]

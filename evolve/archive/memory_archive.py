@@ -249,9 +249,9 @@ class MemoryArchive:
         if settings.migration_interval and committed % settings.migration_interval == 0:
             migrate(islands, settings, uniforms[settings.num_islands :])
 
-    def best(self, count: int) -> list[Candidate]:
+    def best(self, count: int, start: int = 0) -> list[Candidate]:
         with self._lock:
-            return [self._latest(each.id) for each in self._ranking[:count]]
+            return [self._latest(each.id) for each in self._ranking[start : start + count]]
 
     def candidate(self, program_id: str) -> Candidate | None:
         with self._lock:

@@ -248,8 +248,8 @@ class RedisStore:
         mark = self._keys("mark", secrets.token_hex(8))
         self._connection.script("append", (self._events, mark), (codec.encode_record(event),))
 
-    def events(self, start: int = 0) -> list[Record]:
-        records = self._connection.call("LRANGE", self._events, start, -1)
+    def events(self, start: int = 0, count: int | None = None) -> list[Record]:
+        records = self._connection.call("LRANGE", self._events, start, -1 if count is None else start + count - 1)
         return [codec.decode_record(f"{self._events}[{start + i}]", record) for i, record in enumerate(records)]
 
     def keep_synced(self) -> None:

@@ -152,10 +152,10 @@ class RedisArchive:
             raise _unknown(ticket)
         return Commit(outcome.decode())
 
-    def best(self, count: int) -> list[Candidate]:
+    def best(self, count: int, start: int = 0) -> list[Candidate]:
         if count < 1:
             return []
-        members = self._commands.call("ZRANGE", self._ranking, 0, count - 1)
+        members = self._commands.call("ZRANGE", self._ranking, start, start + count - 1)
         return self._latest([member.split(b":")[1].decode() for member in members])
 
     def candidate(self, program_id: str) -> Candidate | None:

@@ -16,6 +16,8 @@ from evolve.llm.core import Completion, Prompt
 from evolve.llm.pacing import Buckets
 from evolve.scoring import OpponentReturn
 
+EVENTS_PAGE = 512
+
 Record = Mapping[str, object]
 """A checkpoint: string keys, values that msgpack can carry."""
 
@@ -82,9 +84,17 @@ class Store(Protocol):
         """Appends to the run's event log."""
         ...
 
-    def events(self, start: int = 0) -> list[Record]:
-        """The event log from position ``start``, oldest first."""
+    def events(self, start: int = 0, count: int | None = None) -> list[Record]:
+        """The event log from position ``start``, oldest first: all that follow, or ``count`` of them."""
         ...
+
+
+def each_event(store: Store) -> Iterator[Record]:
+    """The event log, oldest first, a page at a time: a long run's log is larger than all else in its driver."""
+    start = 0
+    while page := store.events(start, EVENTS_PAGE):
+        yield from page
+        start += len(page)
 
 
 def settle_stored(ledger: Ledger, completions: CompletionStore) -> list[str]:
