@@ -86,8 +86,6 @@ class ScoringTask:
     where seats are otherwise swapped, and whole trajectories and the social welfare are recorded.
     """
 
-    game: str
-    game_parameters: Mapping[str, object]
     opponents: Mapping[str, Program]
     weights: Mapping[str, float]
     matches_per_opponent: int

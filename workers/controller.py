@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, cast
 
+from evolve.archive.core import Archive
 from evolve.archive.store import Store
 from evolve.llm.budget import Ledger, Usage
 from evolve.llm.core import LLM, ProviderDownError
@@ -55,6 +56,7 @@ class _Current:
     """The search under way, for those who watch it."""
 
     task: BestResponseTask
+    archive: Archive
     iteration: int
     commits: list[tuple[float, int]]
 
@@ -178,7 +180,8 @@ class Controller:
         named = {"+".join(i[:8] for i in key.split(LINEUP)): weight for key, weight in record.opponents.items()}
         support = ", ".join(f"{name} {weight:.2f}" for name, weight in named.items())
         self._telemetry.say(f"iteration {record.iteration}: best response to {support}")
-        self._current = _Current(task, record.iteration, [])
+        archive = self._store.archive(task.task_id, self._archive_settings)
+        self._current = _Current(task, archive, record.iteration, [])
 
     def search_ended(self, task: BestResponseTask, record: IterationRecord) -> None:
         self._searches_ended += 1
@@ -213,8 +216,7 @@ class Controller:
                     self._log_islands(self._current.iteration)
 
     def _show(self, current: _Current) -> None:
-        archive = self._store.archive(current.task.task_id, self._archive_settings)
-        progress, best = archive.progress(), archive.best(1)
+        progress, best = current.archive.progress(), current.archive.best(1)
         now = time.monotonic()
         current.commits.append((now, progress.committed))
         while now - current.commits[0][0] > _RATE_WINDOW_S:
@@ -236,7 +238,7 @@ class Controller:
     def _log_islands(self, iteration: int) -> None:
         if self._current is None:
             return
-        progress = self._store.archive(self._current.task.task_id, self._archive_settings).progress()
+        progress = self._current.archive.progress()
         for island in progress.islands:
             self._store.log(
                 {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from evolve.archive.store import Store
+from evolve.archive.store import Store, each_event
 from evolve.llm.bandit import BanditLLM
 from evolve.llm.core import LLM
 from evolve.llm.ensemble import EnsembleLLM
@@ -38,7 +38,8 @@ def shared_model(experiment: Experiment, store: Store) -> RecordedLLM:
         llm = make_llm(member.model, seed=experiment.seed, settings=settings.provider(pacer))
         patient = PatientLLM(llm, settings.patience_s, partial(_report, store, llm.model))
         members.append((patient, member.weight))
-    return RecordedLLM(_one_of(members, settings, store), store.completions, store.ledger(experiment.budget))
+    model = _one_of(members, settings, store)
+    return RecordedLLM(model, store.completions, store.ledger(experiment.budget), store.aside)
 
 
 def members_of(settings: LLMSettings) -> tuple[WeightedModel, ...]:
@@ -133,7 +134,7 @@ def models_used(store: Store) -> dict[str, Any]:
         use.priced = use.priced and completion.usd is not None
         use.latency_s += completion.latency_s
     arms = store.arms.known()
-    paused = [event for event in store.events() if event["type"] == OUTAGE_OVER]
+    paused = [event for event in each_event(store) if event["type"] == OUTAGE_OVER]
     return {
         model: {
             "llm_calls": use.calls,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evolve.archive.store import Store
+from evolve.archive.store import Store, each_event
 from evolve.program import Program
 
 OFFERED = "offer"
@@ -33,7 +33,7 @@ class Offer:
 
 def make(store: Store, offer: Offer) -> bool:
     """Leaves an offer in a run's store; the same program for the same player once. False if it was there."""
-    known = {(found.program_id, found.player) for found in _offers(store.events(), OFFERED)}
+    known = {(found.program_id, found.player) for found in _offers(each_event(store), OFFERED)}
     if (offer.program_id, offer.player) in known:
         return False
     store.log(offer.event(OFFERED))
@@ -46,12 +46,12 @@ def from_store(store: Store) -> Callable[[int], list[tuple[int, Program]]]:
     What is new is written down as taken; what was is given again, so that a resumed run misses none."""
 
     def take(responses: int) -> list[tuple[int, Program]]:
-        events = store.events()
+        events = [event for event in each_event(store) if event["type"] in (OFFERED, TAKEN)]
         taken = {(offer.program_id, offer.player) for offer in _offers(events, TAKEN)}
         for offer in _offers(events, OFFERED):
             if (offer.program_id, offer.player) not in taken:
                 store.log(offer.event(TAKEN, responses=responses))
-        return [(offer.player, Program(offer.source)) for offer in _offers(store.events(), TAKEN)]
+        return [(offer.player, Program(offer.source)) for offer in _offers(each_event(store), TAKEN)]
 
     return take
 

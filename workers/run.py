@@ -12,7 +12,7 @@ from typing import Any
 
 from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import stop_server
-from evolve.archive.store import Store, settle_stored
+from evolve.archive.store import Store, each_event, settle_stored
 from evolve.llm.core import LLM
 from evolve.llm.providers import WeightedModel
 from evolve.llm.replay import export_completions
@@ -58,7 +58,7 @@ def run_experiment(experiment: Experiment, run: RunDirectory, telemetry: Telemet
             controller = Controller(experiment, store, workers.pool, workers.fleet, workers.llm, telemetry)
             outcome = asyncio.run(controller.run())
         telemetry.live("writing the run directory")
-        stopped = [str(event["reason"]) for event in store.events() if event["type"] == STOPPED]
+        stopped = [str(event["reason"]) for event in each_event(store) if event["type"] == STOPPED]
         summary = summarise(experiment, outcome, isolation, stopped) | {"models": models_used(store)}
         store.save("summary", summary)
         write_outputs(run, store, outcome, summary)
@@ -178,6 +178,6 @@ def write_outputs(run: RunDirectory, store: Store, outcome: Outcome, summary: di
     """All files of the run directory but the report. ``summary.json`` is last: it marks the run as ended."""
     run.write_policies(outcome.findings.pools)
     run.write_json("payoffs.json", dict(outcome.findings.payoffs))
-    run.write_events(store.events())
+    run.write_events(each_event(store))
     export_completions(store.completions.items(), run.path / "completions.jsonl")
     run.write_json("summary.json", summary)

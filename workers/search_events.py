@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from evolve.archive.core import Archive, ArchiveSettings
-from evolve.archive.store import Record, Store
+from evolve.archive.store import Record, Store, each_event
 from evolve.candidate import Candidate
 from evolve.oracles.carry_over import OPERATOR as CARRIED
 from evolve.oracles.core import BestResponseTask
@@ -28,10 +28,11 @@ def log_search(store: Store, settings: ArchiveSettings, task: BestResponseTask, 
         place = {"type": "promotion", "task": task.task_id, "iteration": record.iteration}
         events.append({**place, **descent[0], "lineage": descent})
     mark = f"ending:{task.task_id}"
-    logged = list(store.events()) if store.load(mark) is not None else []
+    logged = each_event(store) if store.load(mark) is not None else ()
+    known = [position for earlier in logged for position, event in enumerate(events) if _same(event, earlier)]
     store.save(mark, {"iteration": record.iteration})
-    for event in events:
-        if not any(_same(event, earlier) for earlier in logged):
+    for position, event in enumerate(events):
+        if position not in known:
             store.log(event)
 
 

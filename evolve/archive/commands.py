@@ -22,7 +22,7 @@ class Commands(Protocol):
         """Several commands that see one state, and their answers in order."""
         ...
 
-    def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+    def script(self, name: str, keys: Sequence[str] | Sequence[bytes], arguments: Sequence[Argument]) -> Any:
         """The Lua script of that name, beside this module."""
         ...
 

@@ -11,7 +11,7 @@ its parents are sampled, for the same reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, Protocol
@@ -171,6 +171,9 @@ class Commit(StrEnum):
     STALE_LEASE = "stale_lease"  # another holder has or had this proposal: nothing was changed
 
 
+PAGE = 64
+"""Programs fetched at a time by :func:`in_order`."""
+
 EventOf = Callable[[Commit], Mapping[str, object]]
 """The line of the event log that a commit of this outcome leaves."""
 
@@ -203,8 +206,10 @@ class Archive(Protocol):
         ``uniforms``: at least ``evolve.archive.sampling.uniforms_needed(settings)`` numbers in [0, 1)."""
         ...
 
-    def renew(self, ticket: Ticket) -> bool:
-        """Begins the lease anew. False if the ticket is no longer the holder."""
+    def renew(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        """Begins the leases anew. Returns the tickets that are no longer the holders of theirs.
+
+        Raises ``ValueError`` if this archive never handed one of them out."""
         ...
 
     def expire_leases(self) -> None:
@@ -231,8 +236,9 @@ class Archive(Protocol):
         ``uniforms``: at least ``2 * num_islands`` numbers in [0, 1), used for resets and random migrations."""
         ...
 
-    def best(self, count: int) -> list[Candidate]:
-        """The best distinct scored programs, best first; equal scores by shorter source, then id.
+    def best(self, count: int, start: int = 0) -> list[Candidate]:
+        """The best distinct scored programs but for the first ``start``, best first; equal scores by shorter source,
+        then id.
 
         Over all that was ever scored: an island's reset or a late commit loses nothing that was paid for."""
         ...
@@ -249,6 +255,14 @@ class Archive(Protocol):
         Repeating them in this order on a new archive of the same settings and founders, with the same uniforms and
         children, gives the same archive."""
         ...
+
+
+def in_order(archive: Archive) -> Iterator[Candidate]:
+    """All of :meth:`Archive.best`, fetched as far as they are asked for, while the archive stands still."""
+    start = 0
+    while page := archive.best(PAGE, start):
+        yield from page
+        start += len(page)
 
 
 class CorruptRecordError(RuntimeError):

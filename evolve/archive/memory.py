@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 
 from evolve.archive import codec
+from evolve.archive.aside import Aside, at_once
 from evolve.archive.core import Archive, ArchiveSettings
 from evolve.archive.memory_archive import MemoryArchive
 from evolve.archive.store import Record
@@ -31,8 +32,9 @@ class MemoryCompletions:
         record = self._records.get(key)
         return None if record is None else codec.decode_completion(key, record)[1]
 
-    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
-        self._records.setdefault(key, codec.encode_completion(prompt, completion))
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> Completion:
+        kept = self._records.setdefault(key, codec.encode_completion(prompt, completion))
+        return codec.decode_completion(key, kept)[1]
 
     def items(self) -> Iterator[tuple[str, Prompt, Completion]]:
         for key, record in list(self._records.items()):
@@ -66,6 +68,7 @@ class MemoryStore:
         self.buckets = MemoryBuckets()
         self._checkpoints: dict[str, bytes] = {}
         self._events: list[bytes] = []
+        self.aside: Aside = at_once
 
     def archive(self, task_id: str, settings: ArchiveSettings) -> Archive:
         with self._lock:
@@ -95,5 +98,6 @@ class MemoryStore:
     def log(self, event: Record) -> None:
         self._events.append(codec.encode_record(event))
 
-    def events(self, start: int = 0) -> list[Record]:
-        return [codec.decode_record("events", record) for record in self._events[start:]]
+    def events(self, start: int = 0, count: int | None = None) -> list[Record]:
+        end = None if count is None else start + count
+        return [codec.decode_record("events", record) for record in self._events[start:end]]

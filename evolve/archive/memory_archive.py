@@ -115,13 +115,16 @@ class MemoryArchive:
                 raise ValueError(f"proposal {ticket.index} was committed without parents: there are none to hand out")
             return resolve(proposal.drawn, self._notes[index][proposal.drawn.notes], self._programs)
 
-    def renew(self, ticket: Ticket) -> bool:
+    def renew(self, tickets: Sequence[Ticket]) -> list[Ticket]:
         with self._lock:
-            proposal = self._proposal(ticket)
-            holder = proposal.outcome is None and proposal.attempt == ticket.attempt
-            if holder:
-                proposal.lease_end_s = time.monotonic() + self._settings.lease_s
-            return holder
+            lost = []
+            for ticket in tickets:
+                proposal = self._proposal(ticket)
+                if proposal.outcome is None and proposal.attempt == ticket.attempt:
+                    proposal.lease_end_s = time.monotonic() + self._settings.lease_s
+                else:
+                    lost.append(ticket)
+            return lost
 
     def expire_leases(self) -> None:
         with self._lock:
@@ -249,9 +252,9 @@ class MemoryArchive:
         if settings.migration_interval and committed % settings.migration_interval == 0:
             migrate(islands, settings, uniforms[settings.num_islands :])
 
-    def best(self, count: int) -> list[Candidate]:
+    def best(self, count: int, start: int = 0) -> list[Candidate]:
         with self._lock:
-            return [self._latest(each.id) for each in self._ranking[:count]]
+            return [self._latest(each.id) for each in self._ranking[start : start + count]]
 
     def candidate(self, program_id: str) -> Candidate | None:
         with self._lock:

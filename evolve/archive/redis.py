@@ -23,6 +23,7 @@ from redis.exceptions import AuthorizationError, NoPermissionError, NoScriptErro
 from redis.retry import Retry
 
 from evolve.archive import codec
+from evolve.archive.aside import Threads
 from evolve.archive.commands import Argument, Keys
 from evolve.archive.core import ArchiveSettings, CorruptRecordError, StoreUnavailableError
 from evolve.archive.pause import to_stderr, when_there_is_room
@@ -113,7 +114,7 @@ class Connection:
 
         return self._attempt(send)
 
-    def script(self, name: str, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
+    def script(self, name: str, keys: Sequence[str] | Sequence[bytes], arguments: Sequence[Argument]) -> Any:
         text, digest = _script(name)
         try:
             return self.call("EVALSHA", digest, len(keys), *keys, *arguments)
@@ -194,6 +195,7 @@ class RedisStore:
         self._payoffs = RedisPayoffs(self._connection, self._keys)
         self.arms = RedisArms(self._connection, self._keys)
         self.buckets = RedisBuckets(self._connection)
+        self.aside = Threads()
         self._checkpoints, self._events = self._keys("checkpoints"), self._keys("events")
 
     def __reduce__(self) -> tuple[type[RedisStore], tuple[str, str, Path | None]]:
@@ -251,8 +253,8 @@ class RedisStore:
         mark = self._keys("mark", secrets.token_hex(8))
         self._connection.script("append", (self._events, mark), (codec.encode_record(event),))
 
-    def events(self, start: int = 0) -> list[Record]:
-        records = self._connection.call("LRANGE", self._events, start, -1)
+    def events(self, start: int = 0, count: int | None = None) -> list[Record]:
+        records = self._connection.call("LRANGE", self._events, start, -1 if count is None else start + count - 1)
         return [codec.decode_record(f"{self._events}[{start + i}]", record) for i, record in enumerate(records)]
 
     def keep_synced(self) -> None:
@@ -262,6 +264,7 @@ class RedisStore:
             threading.Thread(target=sync_every_second, args=arguments, name="store sync", daemon=True).start()
 
     def close(self) -> None:
-        """Closes this process's connections; the server and the data stay."""
+        """Ends what is under way and closes this process's connections; the server and the data stay."""
         self._closed.set()
+        self.aside.close()
         self._connection.close()

@@ -16,12 +16,12 @@ from typing import Any, cast
 import msgpack
 
 from evolve.archive import codec
+from evolve.archive.candidates import Candidates
 from evolve.archive.commands import Commands, Keys
 from evolve.archive.core import (
     NO_FINDINGS,
     ArchiveSettings,
     Commit,
-    CorruptRecordError,
     EventOf,
     Findings,
     Parents,
@@ -61,6 +61,8 @@ class RedisArchive:
             self._keys += [keys("archive", task_id, "island", island, part) for part in _EACH]
         self._key = dict(zip(_SHARED, self._keys, strict=False))
         self._state, self._programs, self._ranking = self._keys[:3]
+        self._candidates = Candidates(commands, self._programs)
+        self._encoded_keys = [key.encode() for key in self._keys]
         self._packed_settings = msgpack.packb(asdict(self._settings))
 
     @property
@@ -95,18 +97,20 @@ class RedisArchive:
         if line == 1:
             raise ValueError(f"proposal {ticket.index} was committed without parents: there are none to hand out")
         draw = _read_draw(line.decode())
-        references = list(dict.fromkeys(draw.references))
-        programs = dict(zip(references, self._candidates(references), strict=True))
+        programs = dict(zip(draw.references, self._candidates.get(draw.references), strict=True))
         notes = b""
         if draw.notes:  # summaries are never overwritten, so a later look finds the one of that draw
             notes = self._commands.call("HGET", self._key["notes"], f"{ticket.island.index}:{draw.notes}")
         return resolve(draw, notes.decode("utf-8", "surrogatepass"), programs)
 
-    def renew(self, ticket: Ticket) -> bool:
-        answer = self._script("renew", ticket.index, ticket.attempt)
-        if answer is None:
+    def renew(self, tickets: Sequence[Ticket]) -> list[Ticket]:
+        if not tickets:
+            return []
+        pairs = (number for ticket in tickets for number in (ticket.index, ticket.attempt))
+        answers = dict(zip(tickets, self._script("renew", *pairs), strict=True))
+        for ticket in (each for each, answer in answers.items() if answer < 0):
             raise _unknown(ticket)
-        return bool(answer)
+        return [ticket for ticket, answer in answers.items() if answer == 0]
 
     def expire_leases(self) -> None:
         self._script("expire")
@@ -120,7 +124,7 @@ class RedisArchive:
             return None
         moments = self._commands.call("HGET", self._key["index"], f"revised:{program_id}") or b""
         revision = sum(int(moment) < as_of for moment in moments.split())
-        return self._candidates([reference(program_id, revision)])[0]
+        return self._candidates.get([reference(program_id, revision)])[0]
 
     def commit(
         self,
@@ -152,10 +156,10 @@ class RedisArchive:
             raise _unknown(ticket)
         return Commit(outcome.decode())
 
-    def best(self, count: int) -> list[Candidate]:
+    def best(self, count: int, start: int = 0) -> list[Candidate]:
         if count < 1:
             return []
-        members = self._commands.call("ZRANGE", self._ranking, 0, count - 1)
+        members = self._commands.call("ZRANGE", self._ranking, start, start + count - 1)
         return self._latest([member.split(b":")[1].decode() for member in members])
 
     def candidate(self, program_id: str) -> Candidate | None:
@@ -167,7 +171,7 @@ class RedisArchive:
         if not ids:
             return []
         revisions = self._commands.call("HMGET", self._key["index"], *(f"revision:{i}" for i in ids))
-        return self._candidates([reference(i, int(r or 0)) for i, r in zip(ids, revisions, strict=True)])
+        return self._candidates.get([reference(i, int(r or 0)) for i, r in zip(ids, revisions, strict=True)])
 
     def progress(self) -> Progress:
         rankings = self._keys[len(_SHARED) + 1 :: len(_EACH)]
@@ -198,20 +202,7 @@ class RedisArchive:
         return [(name, int(index)) for name, index in operations]
 
     def _script(self, name: str, *arguments: bytes | str | int) -> Any:
-        return self._commands.script(name, self._keys, (self._packed_settings, *arguments))
-
-    def _candidates(self, ids: Sequence[str]) -> list[Candidate]:
-        """By reference: an id, or ``id@revision``. Such a record is written once and never changed."""
-        if not ids:
-            return []
-        records = self._commands.call("HMGET", self._programs, *ids)
-        found = []
-        for program_id, record in zip(ids, records, strict=True):
-            key = f"{self._programs}[{program_id}]"
-            if record is None:
-                raise CorruptRecordError(f"the store's record {key} is missing: restore the store from a copy")
-            found.append(codec.decode_candidate(key, record))
-        return found
+        return self._commands.script(name, self._encoded_keys, (self._packed_settings, *arguments))
 
 
 def _member(known: Entry) -> str:

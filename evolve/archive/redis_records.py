@@ -31,9 +31,10 @@ class RedisCompletions:
         record = self._commands.call("HGET", self._records, key)
         return None if record is None else codec.decode_completion(f"{self._records}[{key}]", record)[1]
 
-    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> Completion:
         record = codec.encode_completion(prompt, completion)
-        self._commands.script("put_once", (self._records, self._order), (key, record))
+        earlier = self._commands.script("put_once", (self._records, self._order), (key, record))
+        return completion if earlier is None else codec.decode_completion(f"{self._records}[{key}]", earlier)[1]
 
     def items(self) -> Iterator[tuple[str, Prompt, Completion]]:
         start = 0
@@ -77,12 +78,13 @@ class RedisLedger:
         self._keys = tuple(keys("ledger", part) for part in ("spent", "held", "entries"))
         self._limits = limits_of(budget)
 
-    def reserve(self, key: str, estimate: Usage) -> None:
+    def reserve(self, key: str, estimate: Usage) -> bool:
         limits = [self._limits.get(name, "") for name in ("llm_calls", "tokens", "usd")]
-        refused = self._commands.script("reserve", self._keys, (key, *estimate.amounts(), *limits))
-        if refused is not None:
-            name = refused[0].decode()
-            raise exhausted(name, self._limits[name], int(refused[1]))
+        answer = self._commands.script("reserve", self._keys, (key, *estimate.amounts(), *limits))
+        if isinstance(answer, list):
+            name = answer[0].decode()
+            raise exhausted(name, self._limits[name], int(answer[1]))
+        return bool(answer)
 
     def settle(self, key: str, actual: Usage) -> None:
         self._commands.script("settle", self._keys, (key, *actual.amounts()))

@@ -2,10 +2,10 @@
 -- KEYS 1 spent (hash of amounts), 2 held (hash of amounts), 3 entries (hash: request -> reserved amounts, or "settled")
 -- ARGV 1 request; 2-6 calls, tokens in, tokens out, micro-dollars, unpriced calls;
 --      7-9 limits on calls, tokens and micro-dollars, "" for none
--- Returns nil when it is set aside, else {name of the limit, spent and reserved so far}.
+-- Returns 1 when it is set aside, 0 if the request is known, else {name of the limit, spent and reserved so far}.
 local AMOUNTS = { 'llm_calls', 'tokens_in', 'tokens_out', 'micro_usd', 'unpriced_calls' }
 if redis.call('HEXISTS', KEYS[3], ARGV[1]) == 1 then
-  return nil
+  return 0
 end
 local spent, held = redis.call('HMGET', KEYS[1], unpack(AMOUNTS)), redis.call('HMGET', KEYS[2], unpack(AMOUNTS))
 local used, more = {}, {}
@@ -27,4 +27,4 @@ redis.call('HSET', KEYS[3], ARGV[1], table.concat(ARGV, ' ', 2, 6))
 for position = 1, 5 do
   redis.call('HINCRBY', KEYS[2], AMOUNTS[position], ARGV[1 + position])
 end
-return nil
+return 1

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from evolve.archive.aside import Aside
 from evolve.archive.core import Archive, ArchiveSettings
 from evolve.llm.bandit import Arms
 from evolve.llm.budget import Budget, Ledger, usage_of
 from evolve.llm.core import Completion, Prompt
 from evolve.llm.pacing import Buckets
 from evolve.scoring import OpponentReturn
+
+EVENTS_PAGE = 512
 
 Record = Mapping[str, object]
 """A checkpoint: string keys, values that msgpack can carry."""
@@ -24,8 +27,8 @@ class CompletionStore(Protocol):
 
     def get(self, key: str) -> Completion | None: ...
 
-    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
-        """Keeps the first completion of a key; a second one changes nothing."""
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> Completion:
+        """Keeps the first completion of a key, and returns it; a second one changes nothing."""
         ...
 
     def items(self) -> Iterator[tuple[str, Prompt, Completion]]:
@@ -45,6 +48,11 @@ class Store(Protocol):
     """The durable state of one run. Safe for many processes; reopened by run id."""
 
     run_id: str
+
+    @property
+    def aside(self) -> Aside:
+        """How to call this store from an event loop that has other work."""
+        ...
 
     def archive(self, task_id: str, settings: ArchiveSettings) -> Archive:
         """The archive of a task, made on first use. The settings of the first call stay in force."""
@@ -80,9 +88,17 @@ class Store(Protocol):
         """Appends to the run's event log."""
         ...
 
-    def events(self, start: int = 0) -> list[Record]:
-        """The event log from position ``start``, oldest first."""
+    def events(self, start: int = 0, count: int | None = None) -> list[Record]:
+        """The event log from position ``start``, oldest first: all that follow, or ``count`` of them."""
         ...
+
+
+def each_event(store: Store) -> Iterator[Record]:
+    """The event log, oldest first, a page at a time: a long run's log is larger than all else in its driver."""
+    start = 0
+    while page := store.events(start, EVENTS_PAGE):
+        yield from page
+        start += len(page)
 
 
 def settle_stored(ledger: Ledger, completions: CompletionStore) -> list[str]:

@@ -57,8 +57,8 @@ def usage_of(completion: Completion) -> Usage:
 class Ledger(Protocol):
     """The account. Atomic for many processes; each key is charged at most once, however often it is settled."""
 
-    def reserve(self, key: str, estimate: Usage) -> None:
-        """Sets ``estimate`` aside for request ``key``; the same key again changes nothing.
+    def reserve(self, key: str, estimate: Usage) -> bool:
+        """Sets ``estimate`` aside for request ``key``. False, and no change, if it is reserved or settled.
 
         Raises :class:`BudgetExhaustedError` if spent + reserved + estimate would pass a limit."""
         ...
@@ -115,11 +115,11 @@ class MemoryLedger:
         self._limits = limits_of(budget)
         self._account = account or Account()
 
-    def reserve(self, key: str, estimate: Usage) -> None:
+    def reserve(self, key: str, estimate: Usage) -> bool:
         account, amounts = self._account, estimate.amounts()
         with account.lock:
             if key in account.reserved or key in account.settled:
-                return
+                return False
             held = [sum(column) for column in zip(account.spent, *account.reserved.values(), strict=True)]
             for name, used, more in (
                 ("llm_calls", held[0], amounts[0]),
@@ -129,6 +129,7 @@ class MemoryLedger:
                 if name in self._limits and used + more > self._limits[name]:
                     raise exhausted(name, self._limits[name], used)
             account.reserved[key] = amounts
+            return True
 
     def settle(self, key: str, actual: Usage) -> None:
         account = self._account

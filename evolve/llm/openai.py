@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import httpx2
 import openai
-from openai.types.chat import ChatCompletion
-from openai.types.responses import Response
 
 from evolve.llm.core import LLM, Completion, LLMRefusedError, Prompt
 from evolve.llm.loops import PerLoop
@@ -87,37 +86,34 @@ class OpenAILLM:
 
     async def _chat(self, prompt: Prompt, parameters: dict[str, object]) -> Answer:
         messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
-        raw = await self._client.get().chat.completions.with_raw_response.create(
-            model=self._name,
-            messages=[*messages, {"role": "user", "content": prompt.user}],  # type: ignore[list-item]
-            extra_body=parameters,
-        )
-        reply = ChatCompletion.construct(**_json(raw.content))
-        choice = reply.choices[0]
-        text, reason = choice.message.content or "", str(choice.finish_reason)
-        if choice.message.refusal or reason == "content_filter":
-            text, reason = text or choice.message.refusal or "", "refusal"
-        tokens = _tokens(prompt, text, reply.usage, "prompt_tokens", "completion_tokens")
+        messages.append({"role": "user", "content": prompt.user})
+        reply = await self._post("/chat/completions", {"model": self._name, "messages": messages, **parameters})
+        choice = reply["choices"][0]
+        message, reason = choice["message"], choice.get("finish_reason")
+        text, refusal = message.get("content") or "", message.get("refusal")
+        if refusal or reason == "content_filter":
+            text, reason = text or refusal or "", "refusal"
+        tokens = _tokens(prompt, text, reply.get("usage"), "prompt_tokens", "completion_tokens")
         return Answer(text, *tokens, reason if reason in ("length", "refusal") else "stop")
 
     async def _responses(self, prompt: Prompt, parameters: dict[str, object]) -> Answer:
-        raw = await self._client.get().responses.with_raw_response.create(
-            model=self._name,
-            instructions=prompt.system or None,
-            input=prompt.user,
-            store=False,
-            extra_body=parameters,
-        )
-        reply = Response.construct(**_json(raw.content))
-        contents = [part for item in reply.output if item.type == "message" for part in item.content]
-        text = "".join(part.text for part in contents if part.type == "output_text")
-        refusals = [part.refusal for part in contents if part.type == "refusal"]
-        cut_by = reply.incomplete_details.reason if reply.incomplete_details else None
+        body = {"model": self._name, "input": prompt.user, "store": False, **parameters}
+        reply = await self._post("/responses", {"instructions": prompt.system, **body} if prompt.system else body)
+        contents = [part for item in reply["output"] if item["type"] == "message" for part in item["content"]]
+        text = "".join(part["text"] for part in contents if part["type"] == "output_text")
+        refusals = [part["refusal"] for part in contents if part["type"] == "refusal"]
+        cut_by = (reply.get("incomplete_details") or {}).get("reason")
         reason = {"max_output_tokens": "length", "content_filter": "refusal"}.get(cut_by or "", "stop")
         if refusals:
             text, reason = text or refusals[0], "refusal"
-        tokens = _tokens(prompt, text, reply.usage, "input_tokens", "output_tokens")
+        tokens = _tokens(prompt, text, reply.get("usage"), "input_tokens", "output_tokens")
         return Answer(text, *tokens, reason)
+
+    async def _post(self, path: str, body: dict[str, object]) -> dict[str, Any]:
+        """The SDK's request by path: its typed methods walk each message against their types, which takes longer than
+        all the rest of a call."""
+        raw = await self._client.get().post(path, body=body, cast_to=httpx2.Response)
+        return _json(raw.content)
 
     def _refused(self, error: openai.APIStatusError) -> LLMRefusedError:
         hint = ""
@@ -161,9 +157,11 @@ def _named(error: openai.BadRequestError, parameters: Mapping[str, object]) -> s
     return next((name for name in parameters if re.search(rf"\b{name}\b", str(error))), "")
 
 
-def _tokens(prompt: Prompt, text: str, usage: object, name_in: str, name_out: str) -> tuple[int, int]:
+def _tokens(
+    prompt: Prompt, text: str, usage: Mapping[str, object] | None, name_in: str, name_out: str
+) -> tuple[int, int]:
     """Tokens in and out as the server counts them; characters / 4 where it does not."""
-    counts = [getattr(usage, name, None) for name in (name_in, name_out)]
+    counts = [(usage or {}).get(name) for name in (name_in, name_out)]
     estimates = [-(-len(prompt.system + prompt.user) // 4), -(-len(text) // 4)]
     tokens_in, tokens_out = (c if isinstance(c, int) else e for c, e in zip(counts, estimates, strict=True))
     return tokens_in, tokens_out

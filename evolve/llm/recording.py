@@ -1,7 +1,8 @@
-"""Calls that are paid for once: looked up, reserved, made, stored, settled - in this order.
+"""Calls that are paid for once: reserved or looked up, made, stored, settled - in this order.
 
 The key of a completion is ``prompt.key(completion.model)``. A process killed between any two steps loses nothing it
-paid for except a call whose answer had not arrived.
+paid for except a call whose answer had not arrived. Nothing is stored that was not reserved before, so only a request
+that the ledger knows is looked for among the completions.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from evolve.archive.aside import Aside, at_once
 from evolve.archive.store import CompletionStore
 from evolve.llm.bandit import LearningLLM
 from evolve.llm.budget import Ledger, Usage, usage_of
@@ -34,8 +36,9 @@ class RecordedLLM:
     exhausted when it does not fit and nothing of ours is in flight.
     """
 
-    def __init__(self, inner: LLM, completions: CompletionStore, ledger: Ledger) -> None:
+    def __init__(self, inner: LLM, completions: CompletionStore, ledger: Ledger, aside: Aside = at_once) -> None:
         self._inner = inner
+        self._aside = aside
         self._completions = completions
         self._ledger = ledger
         self._flights: dict[str, _Flight] = {}
@@ -82,15 +85,18 @@ class RecordedLLM:
                     del self._flights[key]
 
     async def _fetch(self, key: str, model: str, prompt: Prompt) -> Completion:
-        recorded = self._completions.get(key)
+        is_new = key not in self._unstored and await self._reserve(key, _estimate(model, prompt))
+        recorded = None if is_new else await self._aside(self._completions.get, key)
+        if recorded is None and key not in self._unstored:
+            self._unstored[key] = await self._call(key, prompt)
+        return await self._aside(self._book, key, prompt, recorded)
+
+    def _book(self, key: str, prompt: Prompt, recorded: Completion | None) -> Completion:
+        """Stores the answer that was given, if none is ``recorded``, and settles."""
         if recorded is None:
-            if key not in self._unstored:
-                await self._reserve(key, _estimate(model, prompt))
-                self._unstored[key] = await self._call(key, prompt)
-            self._completions.put(key, prompt, self._unstored[key])
-            answer = self._unstored.pop(key)
             # Another process may have been first; what the store keeps is what a replay will see.
-            recorded = self._completions.get(key) or answer
+            recorded = self._completions.put(key, prompt, self._unstored[key])
+            del self._unstored[key]
         # Settling again what an earlier process may have settled is free, and mends a kill between store and settle.
         self._ledger.settle(key, usage_of(recorded))
         return recorded
@@ -109,10 +115,10 @@ class RecordedLLM:
             if not answered:
                 self._ledger.release(key)
 
-    async def _reserve(self, key: str, estimate: Usage) -> None:
+    async def _reserve(self, key: str, estimate: Usage) -> bool:
         while True:
             try:
-                return self._ledger.reserve(key, estimate)
+                return await self._aside(self._ledger.reserve, key, estimate)
             except BudgetExhaustedError:
                 if not self._calling:
                     raise

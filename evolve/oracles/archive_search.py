@@ -6,11 +6,11 @@ Oracles differ in the fleet that makes the proposals: evolvers on islands, or on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, cast
 
-from evolve.archive.core import Archive, ArchiveSettings
+from evolve.archive.core import Archive, ArchiveSettings, in_order
 from evolve.archive.store import Store
 from evolve.candidate import Candidate
 from evolve.llm.core import LLM
@@ -93,15 +93,14 @@ class ArchiveSearch:
         archive = setup.store.archive(task.task_id, setup.archive)
         carried = await self._found(task, archive)
         await setup.supervise(self._fleet, Search(task, setup.archive, setup.prompts, setup.cascade))
-        ranked = archive.best(setup.archive.proposals + len(task.incumbents) + carried)
-        promotion = await self._promote(task, ranked)
+        promotion = await self._promote(task, in_order(archive))
         progress = archive.progress()
         return Response(
             promotion.best, progress.committed, progress.failures, promotion.rejected, carried, progress.to_json()
         )
 
-    async def _promote(self, task: BestResponseTask, ranked: Sequence[Candidate]) -> Promotion:
-        """The response among the programs of the archive, ``ranked`` by their score."""
+    async def _promote(self, task: BestResponseTask, ranked: Iterable[Candidate]) -> Promotion:
+        """The response among the programs of the archive, best first."""
         return await promote(task, ranked, self._setup.scorer)
 
     async def _found(self, task: BestResponseTask, archive: Archive) -> int:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
-from evolve.archive.core import ArchiveSettings
+from evolve.archive.core import ArchiveSettings, in_order
 from evolve.archive.store import Store
 from evolve.candidate import Candidate
 from evolve.match_scorer import stratified
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.promotion import unlike_first
 from evolve.scoring import Evaluation, Failed, OpponentReturn, Scored, Scorer, ScoringTask
-
-_ALL = 1_000_000  # more programs than an archive holds
 
 OPERATOR = "carried"
 """Of a founder that comes from an earlier search: its descent is told there."""
@@ -50,11 +49,11 @@ async def carried_over(
     weights = task.scoring.weights
     known = task.taken | {program.id for program in task.incumbents}
     veterans = {i: v for i, v in _veterans(store, archive, task.earlier).items() if i not in known}
-    ranked = sorted(
+    likeliest = sorted(
         veterans.values(),
         key=lambda v: (-v.estimate(weights), len(v.candidate.program.source), v.candidate.program.id),
     )
-    chosen = unlike_first([veteran.candidate for veteran in ranked])[:count]
+    chosen = list(islice(unlike_first(veteran.candidate for veteran in likeliest), count))
     evaluations = await asyncio.gather(
         *(_evaluate(store, scorer, task.scoring, veterans[candidate.program.id]) for candidate in chosen)
     )
@@ -65,7 +64,7 @@ def _veterans(store: Store, settings: ArchiveSettings, tasks: tuple[str, ...]) -
     veterans: dict[str, _Veteran] = {}
     for task_id in tasks:
         archive = store.archive(task_id, settings)
-        for candidate in archive.best(_ALL):
+        for candidate in in_order(archive):
             assert isinstance(candidate.evaluation, Scored)
             before = veterans.get(candidate.program.id)
             met = {**(before.met if before else {}), **candidate.evaluation.by_opponent}

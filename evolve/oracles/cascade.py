@@ -8,7 +8,7 @@ same moves as a known program in its first matches takes over that program's eva
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -61,7 +61,7 @@ async def assess(
     scorer: Scorer,
     settings: CascadeSettings,
     rival: Evaluation,
-    known: Callable[[str], Candidate | None],
+    known: Callable[[str], Awaitable[Candidate | None]],
 ) -> Assessment:
     """Scores ``program``. ``rival`` is its parent's evaluation, ``known`` finds programs by behaviour.
 
@@ -80,7 +80,7 @@ async def assess(
         so_far = evaluation if so_far is None else continued(so_far, evaluation, task)
         if end == plan[-1]:
             break
-        if settings.novelty and so_far.behaviour and (twin := known(so_far.behaviour)) is not None:
+        if settings.novelty and so_far.behaviour and (twin := await known(so_far.behaviour)) is not None:
             return Assessment(twin.evaluation, played, saved_by_novelty=total - played)
         if settings.racing and is_worse(so_far, rival, task.weights, level):
             return Assessment(so_far, played, saved_by_racing=total - played)

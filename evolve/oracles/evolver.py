@@ -53,6 +53,7 @@ class Evolver:
         self.name = name
         self.search = search
         self.archive: Archive = store.archive(search.task.task_id, search.archive)
+        self._aside = store.aside
         self._scorer = scorer
         self._llm = llm
         self._proposer = Proposer(game, llm, search.task.scoring, search.prompts)
@@ -98,23 +99,33 @@ class Evolver:
         with ExitStack() as stack:
             # Claimed only once it can be asked at once, so that its parents are the best of that moment.
             async with self._asking:
-                ticket = await self._claim(number)
-                if ticket is None:
+                claimed = await self._claim(f"{self.name}/{number}")
+                if claimed is None:
                     return False
+                ticket, parents = claimed
                 stack.enter_context(self._holding(ticket))
-                parents = self.sample(ticket)
                 proposal = await self.ask(ticket, parents)
-            self.commit(ticket, await self.judge(ticket, parents, proposal))
+            await self._aside(self.commit, ticket, await self.judge(ticket, parents, proposal))
         return True
 
-    async def _claim(self, number: int) -> Ticket | None:
-        async with self._claiming:  # one slot watches for leases that run out, the others wait for it
-            while not self._draining:
-                ticket = self.archive.claim(f"{self.name}/{number}")
-                if ticket is not None or self.archive.progress().done:
-                    return ticket
-                await asyncio.sleep(_POLL_S)
-        return None
+    async def _claim(self, worker: str) -> tuple[Ticket, Parents] | None:
+        """A proposal to make and what it is made from; ``None`` when all are made, or no more are to be."""
+        if self._draining:
+            return None
+        claimed = await self._aside(self._take, worker)
+        if claimed is None:
+            async with self._claiming:  # one slot watches for leases that run out, the others wait for it
+                while claimed is None and not self._draining and not await self._aside(self._done):
+                    await asyncio.sleep(_POLL_S)
+                    claimed = await self._aside(self._take, worker)
+        return claimed
+
+    def _take(self, worker: str) -> tuple[Ticket, Parents] | None:
+        ticket = self.archive.claim(worker)
+        return None if ticket is None else (ticket, self.sample(ticket))
+
+    def _done(self) -> bool:
+        return self.archive.progress().done
 
     @contextmanager
     def _holding(self, ticket: Ticket) -> Iterator[None]:
@@ -127,9 +138,7 @@ class Evolver:
     async def _keep_leases(self) -> None:
         while True:
             await asyncio.sleep(self.search.archive.lease_s / 3)
-            for ticket in list(self._held):
-                if not self.archive.renew(ticket):
-                    self._held.discard(ticket)
+            self._held.difference_update(await self._aside(self.archive.renew, list(self._held)))
 
     # The steps of a proposal. A replay calls them in the recorded order.
 
@@ -208,9 +217,12 @@ class Evolver:
     async def _assess(self, proposal: Proposal, parents: Parents, rival: Evaluation) -> Assessment:
         if proposal.fault is not None:
             return Assessment(proposal.fault, 0)
-        task, seen = self.search.task.scoring, partial(self.archive.seen, as_of=parents.as_of)
-        known = seen(proposal.program.id)
-        if known is not None:
+        task = self.search.task.scoring
+
+        async def seen(name: str) -> Candidate | None:
+            return await self._aside(self.archive.seen, name, parents.as_of)
+
+        if (known := await seen(proposal.program.id)) is not None:
             saved = task.matches_per_opponent * len(task.weights)
             return Assessment(known.evaluation, 0, saved_by_novelty=saved)
         return await assess(proposal.program, task, self._scorer, self.search.cascade, rival, seen)

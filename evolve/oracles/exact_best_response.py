@@ -6,7 +6,7 @@ where it is one of the best, else the best action of the lowest number is the re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from evolve.archive.core import ArchiveSettings
@@ -41,7 +41,7 @@ class ExactBestResponse(ArchiveSearch):
             replace(task, incumbents=(task.incumbents[0], *(pure_program(action) for action in range(actions))))
         )
 
-    async def _promote(self, task: BestResponseTask, ranked: Sequence[Candidate]) -> Promotion:
+    async def _promote(self, task: BestResponseTask, ranked: Iterable[Candidate]) -> Promotion:
         places = {program.id: place for place, program in reversed(list(enumerate(task.incumbents)))}
         eligible = [candidate for candidate in ranked if candidate.program.id not in task.taken]
         highest = max((candidate.score for candidate in eligible), default=0.0)

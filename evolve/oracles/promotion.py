@@ -8,8 +8,9 @@ them must also pass the replay audit (:mod:`sandbox.audit`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from evolve.candidate import Candidate
 from evolve.oracles.core import BestResponse, BestResponseTask, Rejection
@@ -27,15 +28,14 @@ class Promotion:
     rejected: tuple[Rejection, ...]
 
 
-async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: Scorer) -> Promotion:
-    """The best response among ``ranked`` (best first by the search's score).
+async def promote(task: BestResponseTask, ranked: Iterable[Candidate], scorer: Scorer) -> Promotion:
+    """The best response among ``ranked`` (best first by the search's score), which is taken as far as needed.
 
     Programs already in the pool are passed over; those that fail on fresh seeds or in the audit are rejected.
     """
-    eligible = unlike_first([c for c in ranked if c.program.id not in task.taken])
+    eligible = unlike_first(c for c in ranked if c.program.id not in task.taken)
     rejected: list[Rejection] = []
-    for start in range(0, len(eligible), FINALISTS):
-        finalists = eligible[start : start + FINALISTS]
+    while finalists := list(islice(eligible, FINALISTS)):
         chosen = _scored(finalists, await _fresh(task, finalists, scorer, "choose"), rejected)
         for candidate, _ in sorted(chosen, key=lambda pair: -pair[1].mean_return):
             for _, fresh in _scored([candidate], await _fresh(task, [candidate], scorer, "report"), rejected):
@@ -43,18 +43,20 @@ async def promote(task: BestResponseTask, ranked: Sequence[Candidate], scorer: S
     return Promotion(None, tuple(rejected))
 
 
-def unlike_first(ranked: Sequence[Candidate]) -> list[Candidate]:
+def unlike_first(ranked: Iterable[Candidate]) -> Iterator[Candidate]:
     """In the same order, but programs that did exactly what a better-placed one did come last.
 
     Copies of one lucky program would otherwise take all finalists' places."""
     seen: set[tuple[object, ...]] = set()
-    unlike: list[Candidate] = []
     alike: list[Candidate] = []
     for candidate in ranked:
         behaviour = _behaviour(candidate.evaluation)
-        (alike if behaviour in seen else unlike).append(candidate)
-        seen.add(behaviour)
-    return unlike + alike
+        if behaviour in seen:
+            alike.append(candidate)
+        else:
+            seen.add(behaviour)
+            yield candidate
+    yield from alike
 
 
 def _behaviour(evaluation: Evaluation) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ be unreadable; it then gets one repair, and if that fails too the old variable s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from evolve.archive.core import ArchiveSettings
 from evolve.candidate import Candidate
@@ -25,7 +25,7 @@ class TextualGradient(ArchiveSearch):
         super().__init__(setup, descent)
         self._descent = descent
 
-    async def _promote(self, task: BestResponseTask, ranked: Sequence[Candidate]) -> Promotion:
+    async def _promote(self, task: BestResponseTask, ranked: Iterable[Candidate]) -> Promotion:
         if self._setup.effort.returns == "best":
             return await super()._promote(task, ranked)
         rejected: list[Rejection] = []

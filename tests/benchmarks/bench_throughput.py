@@ -1,12 +1,20 @@
-"""What keeping many calls in flight costs: whole ``csro run`` processes against a model that takes its time.
+"""What keeping many calls in flight costs: the engine against a model that takes its time.
 
 The model is a server on this machine, in a process of its own. Slots in use are counted there: the mean number of
-requests it holds, over the number configured. CSRO_BENCH_CHILDREN sets the number of children of each run (default
-1024; 10000 shows that nothing grows), CSRO_BENCH_SLOTS the calls in flight (default 256).
+requests it holds, over the number configured, from the first request to the last. CSRO_BENCH_CHILDREN sets the number
+of children of each run (default 2560; 10000 shows that nothing grows), CSRO_BENCH_SLOTS the calls in flight (default
+256). The time of a fixed loop is printed beside: processor times of two runs compare where it is equal.
+
+``test_engine_slots_in_use`` has everything of a run between claim and commit (evolver, store, budget, recording, the
+SDK) and a scorer that costs nothing, as the peers' kits have it. ``test_run_slots_in_use`` is a whole ``csro run``,
+whose children play in the sandbox: there the processors' time for scoring is the limit, about 20 ms a child.
+
+Another harness drives the same engine through :func:`search`: give it the server's address and a scorer of its own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import multiprocessing
 import os
 import re
@@ -14,18 +22,44 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 
+from evolve.archive.redis import RedisStore, open_store
+from evolve.archive.server import stop_server
+from evolve.candidate import Candidate
+from evolve.match_scorer import stratified
+from evolve.oracles.core import BestResponseTask
+from evolve.oracles.evolver import Evolver, Search
+from evolve.program import Program
+from evolve.scoring import Evaluation, OpponentReturn, Scorer, ScoringTask
+from games.registry import make_game
 from tests.evolve.llm.loopback import Asked, Loopback
 from tests.workers.runs import started
+from workers.experiment import Experiment
+from workers.models import shared_model
+from workers.settings import load_experiment
 
-CHILDREN = int(os.environ.get("CSRO_BENCH_CHILDREN", "1024"))
+CHILDREN = int(os.environ.get("CSRO_BENCH_CHILDREN", "2560"))
 SLOTS = int(os.environ.get("CSRO_BENCH_SLOTS", "256"))
+SETTINGS = (
+    "game.num_rounds=4",
+    "execution=local",
+    "psro.iterations=1",
+    "psro.payoff_matches=2",
+    "oracle.matches=2",
+    "oracle.fresh_matches=2",
+    "oracle.audit_share=0",
+    f"archive.proposals={CHILDREN}",
+    "evaluation.matches=2",
+    "llm.model=openai:stub",
+    f"llm.in_flight={SLOTS}",
+    "llm.max_output_tokens=500",
+)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _ANSWER = """One more.
 
@@ -91,6 +125,14 @@ def look(pid: int, answered: int) -> Sample:
     return Sample(time.monotonic(), answered, int(rss_kb[1]) / 1024, _tree_cpu_s(pid))
 
 
+def loop_s() -> float:
+    """Processor time of a fixed loop."""
+    before, x = time.process_time(), 0
+    for i in range(4_000_000):
+        x = (x * 31 + i) % 1_000_003
+    return time.process_time() - before
+
+
 def _tree_cpu_s(root: int) -> float:
     """Of a process and all below it, those that ended included."""
     parents: dict[int, int] = {}
@@ -110,23 +152,88 @@ def _tree_cpu_s(root: int) -> float:
     return sum(spent[pid] for pid in below) / _TICKS_PER_S
 
 
-def run(out: Path, latency_s: float) -> tuple[list[Sample], list[float], list[float]]:
-    """One search of :data:`CHILDREN` children, looked at every second; and the times of its requests."""
-    settings = (
-        "game.num_rounds=4",
-        "execution=local",
-        "psro.iterations=1",
-        "psro.payoff_matches=2",
-        "oracle.matches=2",
-        "oracle.fresh_matches=2",
-        "oracle.audit_share=0",
-        f"archive.proposals={CHILDREN}",
-        "evaluation.matches=2",
-        "llm.model=openai:stub",
-        f"llm.in_flight={SLOTS}",
-        "llm.max_output_tokens=500",
-    )
-    words = [word for setting in settings for word in ("--set", setting)]
+class FreeScorer:
+    """Scores by the number in a program's source."""
+
+    async def score(self, program: Program, task: ScoringTask) -> Evaluation:
+        number = re.search(r"shift = (\d+)", program.source)
+        score = int(number[1]) * 7919 % 1000 / 1000 if number else 0.0
+        results = {key: OpponentReturn(score, 0.1, task.matches_per_opponent) for key in task.weights}
+        returns = dict.fromkeys(task.weights, (score,) * task.matches_per_opponent)
+        return replace(stratified(results, task), returns=returns, behaviour=f"moves-{score}", traits=(score, score))
+
+
+async def search(store: RedisStore, experiment: Experiment, scorer: Scorer) -> None:
+    """One search of the experiment's, from the game's seed program to its last child."""
+    game = make_game(experiment.game.name, **experiment.game.parameters)
+    seed = Program(game.brief.seed_program)
+    scoring = ScoringTask({seed.id: seed}, {seed.id: 1.0}, experiment.oracle.matches, experiment.seed)
+    task = BestResponseTask("br-000", scoring, (seed,), frozenset({seed.id}), 1, 2, experiment.oracle.fresh_matches)
+    settings = experiment.archive_settings(game.spec.return_range)
+    archive = store.archive(task.task_id, settings)
+    archive.found([Candidate(seed, await scorer.score(seed, scoring))])
+    of = Search(task, settings, experiment.prompts(), experiment.cascade())
+    evolver = Evolver("bench", of, game, store, shared_model(experiment, store), scorer)
+    await evolver.work(experiment.llm.in_flight, experiment.llm.queue())
+
+
+def _engine(url: str, data_dir: Path, pipe: Connection) -> None:
+    """The process that is measured; its end of the pipe tells when it begins and ends."""
+    os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any"}
+    experiment = load_experiment("demo", SETTINGS)
+    store = open_store("bench", data_dir)
+    pipe.send("begin")
+    try:
+        asyncio.run(search(store, experiment, FreeScorer()))
+        pipe.send("end")
+    finally:
+        store.close()
+        stop_server(data_dir)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A run looked at every second, and the times of its requests."""
+
+    samples: list[Sample]
+    arrivals: list[float]
+    departures: list[float]
+
+    def show(self, what: str, latency_s: float) -> float:
+        """Prints it by quarters; returns the share of slots in use."""
+        # Until the last is sent: after that no engine could fill its slots.
+        first, last = min(self.arrivals), max(self.arrivals)
+        used = mean_in_flight(self.arrivals, self.departures, first, last) / SLOTS
+        rate = len(self.arrivals) / (max(self.departures) - first)
+        print(f"\n{what}: {len(self.arrivals)} children, {SLOTS} slots, {latency_s:g} s a call, {rate:.1f} children/s")
+        print(f"{used:.1%} of the slots in use (aim 97 %); a loop of 4 million steps takes {loop_s():.2f} s here now")
+        print(f"{'answered':>10}{'memory MB':>12}{'CPU ms/child':>14}")
+        working = [sample for sample in self.samples if 0 < sample.answered < CHILDREN]
+        quarters = [working[i * (len(working) - 1) // 4] for i in range(5)]
+        for before, after in pairwise(quarters):
+            cpu_ms = (after.cpu_s - before.cpu_s) / max(1, after.answered - before.answered) * 1e3
+            print(f"{after.answered:10}{after.rss_mb:12.0f}{cpu_ms:14.1f}")
+        return used
+
+
+def measure_engine(data_dir: Path, latency_s: float) -> Measured:
+    samples = []
+    ours, theirs = multiprocessing.Pipe()
+    with model(latency_s) as (url, pipe):
+        context = multiprocessing.get_context("spawn")
+        process = context.Process(target=_engine, args=(url, data_dir, theirs))
+        process.start()
+        assert process.pid is not None
+        assert ours.recv() == "begin"
+        while not ours.poll(1) and process.is_alive():
+            samples.append(look(process.pid, len(_times(pipe)[1])))
+        assert ours.recv() == "end"
+        process.join()
+        return Measured(samples, *_times(pipe))
+
+
+def measure_run(out: Path, latency_s: float) -> Measured:
+    words = [word for setting in SETTINGS for word in ("--set", setting)]
     samples = []
     with model(latency_s) as (url, pipe):
         environment = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any"}
@@ -136,7 +243,7 @@ def run(out: Path, latency_s: float) -> tuple[list[Sample], list[float], list[fl
                 time.sleep(1)
             arrivals, departures = _times(pipe)
             assert process.poll() in (None, 0), process.communicate()[1]
-    return samples, arrivals, departures
+    return Measured(samples, arrivals, departures)
 
 
 def _times(pipe: Connection) -> tuple[list[float], list[float]]:
@@ -146,19 +253,13 @@ def _times(pipe: Connection) -> tuple[list[float], list[float]]:
 
 
 @pytest.mark.parametrize("latency_s", [10.0, 1.0])
-def test_slots_in_use(tmp_path: Path, latency_s: float) -> None:
-    samples, arrivals, departures = run(tmp_path / "run", latency_s)
-    assert len(departures) >= CHILDREN
-    # From the first request until the last is sent: after that no engine could fill its slots.
-    used = mean_in_flight(arrivals, departures, min(arrivals), max(arrivals)) / SLOTS
-    working = [sample for sample in samples if 0 < sample.answered < CHILDREN]
-    rate = len(arrivals) / (max(departures) - min(arrivals))
-    print(
-        f"\n{CHILDREN} children, {SLOTS} slots, {latency_s:g} s a call: {used:.1%} of the slots in use (aim 97 %), "
-        f"{rate:.1f} children/s\n{'answered':>10}{'memory MB':>12}{'CPU ms/child':>14}"
-    )
-    quarters = [working[i * (len(working) - 1) // 4] for i in range(5)]
-    for before, after in pairwise(quarters):
-        cpu_ms = (after.cpu_s - before.cpu_s) / max(1, after.answered - before.answered) * 1e3
-        print(f"{after.answered:10}{after.rss_mb:12.0f}{cpu_ms:14.1f}")
-    assert used > 0.5
+def test_engine_slots_in_use(tmp_path: Path, latency_s: float) -> None:
+    measured = measure_engine(tmp_path, latency_s)
+    assert len(measured.departures) == CHILDREN
+    measured.show("engine", latency_s)
+
+
+def test_run_slots_in_use(tmp_path: Path) -> None:
+    measured = measure_run(tmp_path / "run", 10.0)
+    assert len(measured.departures) >= CHILDREN
+    measured.show("whole run", 10.0)

@@ -42,7 +42,7 @@ def referee() -> Iterator[Referee]:
 
 def task(weights: dict[Program, float], matches: int = 4, audit_share: float = 0.0) -> ScoringTask:
     opponents = {p.id: p for p in weights}
-    return ScoringTask("repeated_rps", {}, opponents, {p.id: w for p, w in weights.items()}, matches, 7, 0, audit_share)
+    return ScoringTask(opponents, {p.id: w for p, w in weights.items()}, matches, 7, 0, audit_share)
 
 
 def test_the_return_is_the_weighted_mean_over_opponents(referee: Referee) -> None:

@@ -109,7 +109,7 @@ def driver(
         player or Player(matrix_player(game)),
         store or MemoryStore("run"),
         config,
-        scoring=ScoringTask(game.spec.name, {}, {}, {}, 1, 0),
+        scoring=ScoringTask({}, {}, 1, 0),
         observer=Watcher(),
         llm_calls=lambda: 0,
         stop_reason=stop,

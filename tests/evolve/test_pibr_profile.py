@@ -34,8 +34,6 @@ def referee() -> Iterator[Referee]:
 
 def score(referee: Referee, game: Game, program: Program, *others: Program, player: int = 0) -> Evaluation:
     task = ScoringTask(
-        game.spec.name,
-        {},
         {p.id: p for p in others},
         {LINEUP.join(p.id for p in others): 1.0},
         matches_per_opponent=6,

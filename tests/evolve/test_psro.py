@@ -131,7 +131,7 @@ def driver(
             strict_payoffs=strict,
             top_up_matches=top_up,
         ),
-        scoring=ScoringTask(game.spec.name, {}, {}, {}, 1, 0),
+        scoring=ScoringTask({}, {}, 1, 0),
         observer=watcher or Watcher(),
         llm_calls=lambda: len(oracle.tasks),
         stop_reason=stop,

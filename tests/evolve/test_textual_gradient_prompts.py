@@ -55,9 +55,7 @@ class Recorder:
 def requests(llm: Recorder, game: str = "penalty", effort: Effort = Effort(), **scoring: object) -> Requests:  # noqa: B008
     made = make_game(game)
     others = (OTHER,) * (made.spec.num_players - 1)
-    asked = ScoringTask(
-        game, {}, {OTHER.id: OTHER}, {LINEUP.join(p.id for p in others): 1.0}, 2, 0, in_profile=True
-    )
+    asked = ScoringTask({OTHER.id: OTHER}, {LINEUP.join(p.id for p in others): 1.0}, 2, 0, in_profile=True)
     asked = replace(asked, **scoring)  # type: ignore[arg-type]
     task = BestResponseTask("br-004", asked, (OWN,), frozenset(), 0, 0, 2)
     archive = one_line(ArchiveSettings(return_scale=1.0), 6)

@@ -25,7 +25,7 @@ CANARY = "sk-canary-5f1c"
 ROCK = Program("def policy(observation): return 0\n")
 PAPER = Program("def policy(observation): return 1\n")
 STUCK = Program("def policy(observation):\n    while True: pass\n")
-TASK = ScoringTask("repeated_rps", {}, {ROCK.id: ROCK}, {ROCK.id: 1.0}, matches_per_opponent=2, seed=1)
+TASK = ScoringTask({ROCK.id: ROCK}, {ROCK.id: 1.0}, matches_per_opponent=2, seed=1)
 
 
 def pool_of(size: int, *reasons: list[str], limits: Limits = Limits()) -> LocalPool:  # noqa: B008  frozen

@@ -31,9 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     with Telemetry() as telemetry:
         level = check_isolation(experiment, telemetry).level
     sources = {path: _source(path, level) for path in arguments.programs}
-    with Referee(experiment.sandbox) as referee:
+    limits = experiment.sandbox
+    with Referee(limits) as referee:
         results = [
-            (path, referee.check(game, source, arguments.player, experiment.sandbox) if isinstance(source, str) else source)
+            (path, source if isinstance(source, CheckResult) else referee.check(game, source, arguments.player, limits))
             for path, source in sources.items()
         ]
     if arguments.json:

@@ -37,8 +37,6 @@ class CsroMethod:
                 top_up_matches=experiment.psro.top_up_matches,
             ),
             scoring=ScoringTask(
-                experiment.game.name,
-                experiment.game.parameters,
                 {},
                 {},
                 matches_per_opponent=1,

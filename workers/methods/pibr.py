@@ -38,8 +38,6 @@ class PibrMethod:
                 seed=experiment.seed,
             ),
             scoring=ScoringTask(
-                experiment.game.name,
-                experiment.game.parameters,
                 {},
                 {},
                 matches_per_opponent=1,

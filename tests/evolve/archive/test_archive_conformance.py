@@ -84,13 +84,14 @@ def test_a_renewed_lease_is_kept_and_a_lost_one_cannot_be_renewed(store: Store) 
     archive = archive_with(store, QUIET)
     ticket = claimed(archive)
     archive.expire_leases()
-    assert archive.renew(ticket)
+    assert archive.renew([ticket]) == []
     assert claimed(archive).index == 1
     successor = reclaimed(archive)
     assert (successor.index, successor.attempt) == (0, 2)
-    assert not archive.renew(ticket)
+    assert archive.renew([ticket, successor]) == [ticket]
     assert archive.commit(successor, scored("child", 1.0), HALVES) is Commit.ADDED
-    assert not archive.renew(successor)
+    assert archive.renew([successor]) == [successor]
+    assert archive.renew([]) == []
 
 
 def test_an_expired_lease_that_nobody_took_still_commits(store: Store) -> None:
@@ -270,7 +271,7 @@ def test_mistakes_of_the_caller_are_named(store: Store) -> None:
     unknown = ticket.__class__(5, 1, ticket.island)
     for call in (
         lambda: archive.sample_parents(unknown, HALVES),
-        lambda: archive.renew(unknown),
+        lambda: archive.renew([ticket, unknown]),
         lambda: archive.commit(unknown, scored("c", 1.0), HALVES),
     ):
         with pytest.raises(ValueError, match="never handed out"):

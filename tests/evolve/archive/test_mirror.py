@@ -103,7 +103,7 @@ def test_both_archives_make_the_same_choices(redis_store: RedisStore, shape: Arc
             drawn = both("sample_parents", ticket, uniforms(rng))
             elites += [drawn.elite] if isinstance(drawn, Parents) else []
         elif action == "renew":
-            both("renew", ticket)
+            both("renew", [ticket])
         else:
             both("commit", ticket, candidate(rng), uniforms(rng), findings(rng, rng.choice(elites[-3:])))
     for view in ("progress", "operations"):

@@ -144,6 +144,8 @@ class Loopback:
         self.departures: list[float] = []
         self.billed: list[Bill] = []
         self.met: Counter[Fault | None] = Counter()
+        self.clients: Counter[object] = Counter()
+        """Requests by connection, named by the client's address."""
 
     @property
     def google_url(self) -> str:
@@ -206,6 +208,7 @@ class Loopback:
         self, request: web.Request, asked: Asked, make_body: _BodyMaker, make_error: _ErrorMaker
     ) -> web.StreamResponse:
         self.requests.append(asked)
+        self.clients[request.transport and request.transport.get_extra_info("peername")] += 1
         self.arrivals.append(time.monotonic())
         try:
             return await self._reply(request, asked, make_body, make_error)

@@ -46,12 +46,12 @@ class LoggingStore:
     def get(self, key: str) -> Completion | None:
         return self._inner.get(key)
 
-    def put(self, key: str, prompt: Prompt, completion: Completion) -> None:
+    def put(self, key: str, prompt: Prompt, completion: Completion) -> Completion:
         self._log.append("put")
         if self._failures:
             self._failures -= 1
             raise OSError("no space left on device")
-        self._inner.put(key, prompt, completion)
+        return self._inner.put(key, prompt, completion)
 
     def items(self) -> Iterator[tuple[str, Prompt, Completion]]:
         return self._inner.items()

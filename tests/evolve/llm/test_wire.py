@@ -196,6 +196,28 @@ def test_retry_after_forms() -> None:
         assert retry_after_s(nonsense) is None
 
 
+async def test_connections_are_as_many_as_calls_at_a_time_and_are_used_again(connect: Connect) -> None:
+    with Loopback(always("here"), latency_s=0.2) as server:
+        llm = connect(server)
+        for _ in range(3):
+            await asyncio.gather(*(llm.complete(Prompt("", f"call {i}")) for i in range(40)))
+        assert set(server.clients.values()) == {3}
+        assert len(server.clients) == 40
+
+
+async def test_a_call_that_is_given_up_leaves_room_for_others(connect: Connect) -> None:
+    with Loopback(always("here"), [Fault.HANG] * 5, hang_s=0.5) as server:
+        llm = connect(server)
+        calls = [asyncio.create_task(llm.complete(Prompt("", f"call {i}"))) for i in range(5)]
+        while len(server.requests) < 5:
+            await asyncio.sleep(0.01)
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        answers = await asyncio.gather(*(llm.complete(Prompt("", f"then {i}")) for i in range(10)))
+        assert {answer.text for answer in answers} == {"here"}
+
+
 BOTH = ["temperature", "max_completion_tokens"]
 
 

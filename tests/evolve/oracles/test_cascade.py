@@ -104,9 +104,13 @@ def test_the_stages(matches: int, settings: CascadeSettings, ends: list[int]) ->
     assert stages(matches, settings) == ends
 
 
+async def nobody(name: str) -> None:
+    return None
+
+
 async def test_a_survivor_is_scored_as_if_it_had_played_all_at_once() -> None:
     scorer, whole = NoisyScorer(), await evaluated(5.0)
-    found = await assess(program(5.0), TASK, scorer, RACING, await evaluated(4.0), lambda name: None)
+    found = await assess(program(5.0), TASK, scorer, RACING, await evaluated(4.0), nobody)
     assert isinstance(found.evaluation, Scored)
     assert found.evaluation.returns == whole.returns
     assert found.evaluation.mean_return == pytest.approx(whole.mean_return)
@@ -118,11 +122,11 @@ async def test_a_survivor_is_scored_as_if_it_had_played_all_at_once() -> None:
 async def test_a_child_beaten_in_its_first_matches_plays_no_more() -> None:
     """Common seeds show at once what the noise would hide: it is five times the difference."""
     rival = await evaluated(5.0, scorer=NoisyScorer(own_noise=0.1))
-    found = await assess(program(4.0), TASK, NoisyScorer(own_noise=0.1), RACING, rival, lambda name: None)
+    found = await assess(program(4.0), TASK, NoisyScorer(own_noise=0.1), RACING, rival, nobody)
     assert isinstance(found.evaluation, Scored)
     assert found.evaluation.matches == found.played < 32
     assert found.played + found.saved_by_racing == 32
-    alone = await assess(program(4.0), TASK, NoisyScorer(own_noise=0.1), CascadeSettings(), rival, lambda name: None)
+    alone = await assess(program(4.0), TASK, NoisyScorer(own_noise=0.1), CascadeSettings(), rival, nobody)
     assert (alone.played, alone.saved_by_racing) == (32, 0)
 
 
@@ -132,7 +136,7 @@ async def test_a_child_as_good_as_its_parent_is_seldom_stopped() -> None:
         of = replace(TASK, seed=seed)
         rival = await evaluated(5.0, of, NoisyScorer(own_noise=3.0))
         twin = Program(program(5.0).source + f"    version = {seed}\n")
-        found = await assess(twin, of, NoisyScorer(own_noise=3.0), RACING, rival, lambda name: None)
+        found = await assess(twin, of, NoisyScorer(own_noise=3.0), RACING, rival, nobody)
         stopped += found.saved_by_racing > 0
     assert stopped / 200 < 0.09  # 5 % is what the confidence allows, all looks together
 
@@ -147,17 +151,18 @@ async def test_no_race_without_a_rival_whose_matches_are_known() -> None:
 
 async def test_a_twin_takes_over_the_evaluation_after_its_probe() -> None:
     known = Candidate(program(5.0), await evaluated(5.0))
+
+    async def the_twin(name: str) -> Candidate | None:
+        return {"strength 5": known}.get(name)
+
     twin = Program(program(5.0).source + "    unused = 1\n")
-    found = await assess(
-        twin, TASK, NoisyScorer(), NOVELTY, Failed("match", "timeout", ""),
-        {"strength 5": known}.get,
-    )  # fmt: skip
+    found = await assess(twin, TASK, NoisyScorer(), NOVELTY, Failed("match", "timeout", ""), the_twin)
     assert found.evaluation == known.evaluation
     assert (found.played, found.saved_by_novelty) == (4, 28)
 
 
 async def test_a_failure_ends_the_evaluation_in_its_stage() -> None:
-    found = await assess(program("crash"), TASK, NoisyScorer(), RACING, await evaluated(5.0), lambda name: None)
+    found = await assess(program("crash"), TASK, NoisyScorer(), RACING, await evaluated(5.0), nobody)
     assert isinstance(found.evaluation, Failed)
     assert (found.played, found.saved_by_racing) == (4, 0)
 

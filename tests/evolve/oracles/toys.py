@@ -95,8 +95,6 @@ def scoring(opponents: Mapping[float, float]) -> ScoringTask:
     """Against programs of these strengths, with these weights."""
     programs = {strength: program(strength) for strength in opponents}
     return ScoringTask(
-        "repeated_rps",
-        {"num_rounds": 5},
         {p.id: p for p in programs.values()},
         {programs[strength].id: weight for strength, weight in opponents.items()},
         matches_per_opponent=4,
