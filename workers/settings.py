@@ -187,6 +187,18 @@ _MINIMUMS = {
     "workers.evolvers": 1,
     "sandbox.source_bytes": 1,
 }
+_DAY_S, _PEBIBYTE = 86_400, 1 << 50
+_MAXIMUMS = {  # beyond what the kernel's clocks and limits can be told
+    "sandbox.load_timeout_s": _DAY_S,
+    "sandbox.move_timeout_s": _DAY_S,
+    "sandbox.kill_grace_s": _DAY_S,
+    "sandbox.cpu_s": _DAY_S,
+    "sandbox.simulation_cpu_s": _DAY_S,
+    "sandbox.memory_bytes": _PEBIBYTE,
+    "sandbox.simulation_memory_bytes": _PEBIBYTE,
+    "sandbox.output_bytes": _PEBIBYTE,
+    "sandbox.source_bytes": 1 << 28,
+}
 _SHARES = ("oracle.audit_share", "oracle.min_support", "archive.specialist_share")
 _OPERATOR_SHARES = ("oracle.edit_share", "oracle.crossover_share", "oracle.fix_share")
 _POSITIVE = (
@@ -207,6 +219,9 @@ def _check_minimums(experiment: Experiment) -> None:
     for key, least in _MINIMUMS.items():
         if _value(experiment, key) < least:
             raise SettingsError(f"{key}={_value(experiment, key)}: must be at least {least}")
+    for key, most in _MAXIMUMS.items():
+        if _value(experiment, key) > most:
+            raise SettingsError(f"{key}={_value(experiment, key):g}: must be at most {most}")
     for key in _SHARES:
         if _value(experiment, key) > 1:
             raise SettingsError(f"{key}={_value(experiment, key)}: must lie between 0 and 1")
