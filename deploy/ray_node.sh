@@ -39,13 +39,16 @@ head)
     export RAY_enable_autoscaler_v2=0 # v2 takes only one of several machines of the local provider
     # What the autoscaler of a head that `ray up` made needs to bring its workers up, also when the head starts again.
     [ -f "$HOME/ray_bootstrap_config.yaml" ] && set -- --autoscaling-config="$HOME/ray_bootstrap_config.yaml" "$@"
-    (cd "$here" && CSRO_SECRETS="$config/secrets.env" setsid nohup python -m deploy.board >"$HOME/csro-board.log" 2>&1 &)
+    # The board waits: while Ray starts, each processor is needed for that.
+    start_board='sh deploy/ray_node.sh ready && exec python -m deploy.board'
+    (cd "$here" && CSRO_SECRETS="$config/secrets.env" setsid nohup sh -c "$start_board" >"$HOME/csro-board.log" 2>&1 &)
     exec ray start --head --port=6379 --num-cpus=0 --dashboard-host=127.0.0.1 --dashboard-port=8265 "$@"
     ;;
 worker)
     # A head that starts anew on a machine that did knows of no workers and starts all of them: one that serves it goes
     # on, for it may carry a run's driver.
-    if [ -n "${RAY_HEAD_IP:-}" ] && pgrep -u "$(id -u)" -f "raylet/raylet .*--gcs-address=$RAY_HEAD_IP:6379" >/dev/null; then
+    ours="raylet/raylet .*--gcs-address=${RAY_HEAD_IP:-}:6379"
+    if [ -n "${RAY_HEAD_IP:-}" ] && pgrep -u "$(id -u)" -f "$ours" >/dev/null; then
         echo "csro: Ray runs here already, for the head $RAY_HEAD_IP" >&2
         exit 0
     fi
