@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar
 from evolve.meta_solvers import check_solver, meta_solver
 from evolve.oracles.registry import check_oracle, oracle_kinds
 from evolve.pibr_starts import initial_profiles
+from games.core import Game
 from games.registry import make_game, near_matches
 from workers.errors import UsageError
 from workers.experiment import Experiment, GameSettings
@@ -60,10 +61,7 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
     experiment = _build(Experiment, values, "")
     _check_minimums(experiment)
     if experiment.method == "pibr":
-        try:
-            initial_profiles(made, experiment.pibr.initial, experiment.pibr.starts)
-        except ValueError as error:
-            raise SettingsError(f"pibr.starts={experiment.pibr.starts}: {error}") from None
+        _check_pibr(experiment, made)
     try:
         meta_solver(experiment.psro.meta_solver)
     except ValueError as error:
@@ -76,6 +74,18 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
     except ValueError as error:
         raise SettingsError(f"oracle.kind={kind!r}: {error}") from None
     return dataclasses.replace(experiment, game=GameSettings(name, parameters))
+
+
+def _check_pibr(experiment: Experiment, game: Game) -> None:
+    try:
+        initial_profiles(game, experiment.pibr.initial, experiment.pibr.starts)
+    except ValueError as error:
+        raise SettingsError(f"pibr.starts={experiment.pibr.starts}: {error}") from None
+    if experiment.oracle.carry_over:
+        raise SettingsError(
+            f"oracle.carry_over={experiment.oracle.carry_over}: method pibr carries nothing over, for a return is earned "
+            "beside one profile; leave it at 0"
+        )
 
 
 def _table(values: Mapping[str, object], name: str) -> dict[str, Any]:

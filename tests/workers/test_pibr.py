@@ -174,6 +174,7 @@ def test_a_budget_that_ends_in_the_middle(tmp_path: Path) -> None:
         ("pibr.order=sometimes", "must be alternating or simultaneous or asynchronous"),
         ("pibr.start=2", "did you mean starts"),
         ("oracle.steps=0", "at least 1"),
+        ("oracle.carry_over=8", "method pibr carries nothing over"),
         ("oracle.returns=first", "must be last or best"),
         ("oracle.kind=textual_gradien", "did you mean textual_gradient"),
     ],
