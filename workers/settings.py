@@ -60,6 +60,8 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
     experiment = _build(Experiment, values, "")
     _check_minimums(experiment)
     if experiment.method == "pibr":
+        if experiment.oracle.carry_over:
+            raise SettingsError("oracle.carry_over is for method csro: PIBR's searches start from the present profile")
         try:
             initial_profiles(made, experiment.pibr.initial, experiment.pibr.starts)
         except ValueError as error:
