@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -183,6 +183,23 @@ class WorkerSettings:
     dashboard: bool = False
 
 
+FEATURES: Mapping[str, Sequence[str]] = {
+    "oracle": [
+        "edit_share", "crossover_share", "fix_share", "prompt_variants", "feedback", "racing", "novelty",
+        "audit_share", "carry_over",
+    ],
+    "archive": [
+        "num_islands", "selection", "temperature_period", "length_temperature", "num_inspirations",
+        "specialist_share", "migration", "migration_interval", "reset_interval", "stagnation_limit",
+        "stagnation_action", "rescore_interval", "notes_interval",
+    ],
+    "llm": [
+        "selection", "in_flight", "backlog", "requests_per_minute", "tokens_per_minute", "patience_s",
+    ],
+}
+"""Keys that turn a part of the search on or off, by table; the run's summary tells their values."""
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One run, as data. ``sandbox`` starts from the game's own limits."""
@@ -232,6 +249,11 @@ class Experiment:
             variants=prompt_variants() if self.oracle.prompt_variants else (),
         )
         return archive_shape(self.oracle.kind, settings, self.effort())
+
+    def features(self) -> dict[str, object]:
+        """The values of :data:`FEATURES` by ``table.key``."""
+        named = ((table, key) for table, keys in FEATURES.items() for key in keys)
+        return {f"{table}.{key}": getattr(getattr(self, table), key) for table, key in named}
 
     def effort(self) -> Effort:
         """How far its oracle searches, and how."""

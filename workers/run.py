@@ -139,6 +139,7 @@ def summarise(
         "model": llm_name(experiment.llm.model),
         "seed": experiment.seed,
         "stopped": outcome.stopped,
+        "features": experiment.features(),
         "sandbox": {
             "level": isolation.level,
             "layers": list(isolation.layers),

@@ -1,7 +1,7 @@
 -- evolve/archive/island.py over an archive's keys, operation by operation in the same order.
 -- Put before every script that needs it. Redis 6.2 commands only; random numbers come in ARGV.
 --
--- KEYS    1 state (hash: founded, next, committed, reseeded, written, outcome:*, failure:*, effort:*; made|scored|
+-- KEYS    1 state (hash: founded, next, committed, reseeded, written, outcome|failure|effort|upkeep:*; made|scored|
 --           improved:operator|variant:<name>; epoch:i, registered:i, total:i, stalled:i, notes:i per island)
 --         2 programs (hash: id or "id@revision" -> record)   3 ranking of all scored programs (zset: member -> -score)
 --         4 work in flight (stream: an entry <i + 1>-0 for each proposal i handed out and not committed, pending in its
@@ -30,6 +30,10 @@ end
 
 local function state_number(field)
   return tonumber(redis.call('HGET', STATE, field) or 0)
+end
+
+local function count_upkeep(name)
+  redis.call('HINCRBY', STATE, 'upkeep:' .. name, 1)
 end
 
 local function top(island, count)

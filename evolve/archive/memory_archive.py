@@ -12,7 +12,17 @@ from dataclasses import dataclass, replace
 from evolve.archive.core import NO_FINDINGS, ArchiveSettings, Commit, EventOf, Findings, Parents, Ticket
 from evolve.archive.island import Entry, Island, entry, founding
 from evolve.archive.progress import Effort, IslandStatus, Progress, Yield
-from evolve.archive.sampling import Board, Draw, check_uniforms, draw, reference, resolve, uniforms_needed
+from evolve.archive.sampling import (
+    Board,
+    Draw,
+    check_uniforms,
+    draw,
+    is_specialist,
+    is_stagnant,
+    reference,
+    resolve,
+    uniforms_needed,
+)
 from evolve.archive.store import Record
 from evolve.archive.upkeep import migrate, reseed, reset_weaker_half
 from evolve.candidate import Candidate, IslandRef
@@ -55,6 +65,7 @@ class MemoryArchive:
         self._operators: dict[str, Yield] = {}
         self._variants: dict[str, Yield] = {}
         self._effort: Counter[str] = Counter()
+        self._upkeep: Counter[str] = Counter()
         self._reseeded = 0
 
     @property
@@ -108,8 +119,11 @@ class MemoryArchive:
             if proposal.outcome is None and not (proposal.drawn and proposal.epoch == island.epoch):
                 notes = len(self._notes[index]) - 1
                 board = Board(self._outcomes.total(), self._variants, self._champions, notes, self._revisions)
+                stagnant = is_stagnant(settings, island.stalled)
                 proposal.drawn = draw(island, settings, ticket.index // settings.num_islands, uniforms, board)
                 proposal.epoch = island.epoch
+                self._upkeep["explored"] += stagnant
+                self._upkeep["specialists"] += is_specialist(settings, proposal.drawn.operator, board, uniforms)
                 self._operations.append(("sample", ticket.index))
             if proposal.drawn is None:
                 raise ValueError(f"proposal {ticket.index} was committed without parents: there are none to hand out")
@@ -246,11 +260,11 @@ class MemoryArchive:
         settings, committed, islands = self._settings, self._outcomes.total(), self._islands
         # Reset first: after a migration the weak islands would be judged by their neighbours' programs.
         if settings.reset_interval and committed % settings.reset_interval == 0:
-            reset_weaker_half(islands, uniforms)
+            self._upkeep["reset"] += reset_weaker_half(islands, uniforms)
         if settings.stagnation_action == "reseed" and 0 < settings.stagnation_limit <= islands[index].stalled:
             self._reseeded += reseed(islands, index, uniforms[index])
         if settings.migration_interval and committed % settings.migration_interval == 0:
-            migrate(islands, settings, uniforms[settings.num_islands :])
+            self._upkeep["migrated"] += migrate(islands, settings, uniforms[settings.num_islands :])
 
     def best(self, count: int, start: int = 0) -> list[Candidate]:
         with self._lock:
@@ -287,6 +301,7 @@ class MemoryArchive:
                 effort=Effort(**self._effort),
                 reseeded=self._reseeded,
                 notes=sum(len(notes) - 1 for notes in self._notes),
+                upkeep={name: count for name, count in self._upkeep.items() if count},
             )
 
     def operations(self) -> list[tuple[str, int]]:

@@ -8,6 +8,9 @@ from typing import Any
 
 from evolve.candidate import IslandRef
 
+UPKEEP = ("reset", "migrated", "specialists", "explored")
+"""What :attr:`Progress.upkeep` counts."""
+
 
 @dataclass(frozen=True)
 class IslandStatus:
@@ -46,7 +49,9 @@ class Progress:
     """Counters of the task. ``done`` when every proposal is committed.
 
     ``operators`` and ``variants`` are the yields per operator and per prompt variant, ``reseeded`` the islands that
-    were founded anew because they stagnated, ``notes`` the summaries that islands wrote."""
+    were founded anew because they stagnated, ``notes`` the summaries that islands wrote. ``upkeep`` counts islands that
+    were ``reset``, programs that ``migrated``, and proposals whose first parent was a specialist (``specialists``) or
+    whose island was stagnant (``explored``)."""
 
     proposals: int
     handed_out: int
@@ -59,6 +64,7 @@ class Progress:
     effort: Effort = field(default_factory=Effort)
     reseeded: int = 0
     notes: int = 0
+    upkeep: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def done(self) -> bool:
@@ -73,4 +79,5 @@ class Progress:
             "effort": asdict(self.effort),
             "reseeded": self.reseeded,
             "notes": self.notes,
+            "upkeep": {name: self.upkeep.get(name, 0) for name in UPKEEP},
         }

@@ -194,6 +194,7 @@ class RedisArchive:
             effort=Effort(**_counts(state, "effort:")),
             reseeded=int(state.get("reseeded", 0)),
             notes=int(state.get("written", 0)),
+            upkeep=_counts(state, "upkeep:"),
         )
 
     def operations(self) -> list[tuple[str, int]]:

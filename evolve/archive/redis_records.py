@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from evolve.archive import codec
 from evolve.archive.commands import Commands, Keys
@@ -118,9 +118,8 @@ class RedisArms:
         self._commands = commands
         self._chosen, self._booked, self._arms = (keys("bandit", part) for part in ("chosen", "booked", "arms"))
 
-    def choose(self, prompt_key: str, model: str) -> str:
-        self._commands.call("HSETNX", self._chosen, prompt_key, model)
-        return str(self._commands.call("HGET", self._chosen, prompt_key).decode())
+    def choose(self, prompt_key: str, model: str, among: Collection[str]) -> str:
+        return str(self._commands.script("choose", (self._chosen,), (prompt_key, model, *among)).decode())
 
     def reward(self, request: str, model: str, success: float, cost: float) -> None:
         arguments = (request, model, repr(float(success)), repr(float(cost)), repr(FADING))

@@ -146,7 +146,11 @@ end
 -- The draw as one line: operator|variant|commits so far|number of notes|elite|parents|inspirations|recent
 local function draw(island, turn, uniforms)
   local _, _, _, failures, recent = island_keys(island)
-  local operator = choose_operator(uniforms[1], is_stagnant(island), redis.call('LLEN', failures) > 0)
+  local stagnant = is_stagnant(island)
+  if stagnant then
+    count_upkeep('explored')
+  end
+  local operator = choose_operator(uniforms[1], stagnant, redis.call('LLEN', failures) > 0)
   local parents, wanted, taken = {}, 1, ''
   if operator == 'fix' then
     parents[1], wanted = redis.call('RPOP', failures), 0
@@ -155,6 +159,7 @@ local function draw(island, turn, uniforms)
   end
   if wanted > 0 and redis.call('HLEN', CHAMPIONS) > 0 and uniforms[3] < settings.specialist_share then
     taken = choose_champion(uniforms[4])
+    count_upkeep('specialists')
     parents[1], wanted = reference(taken), wanted - 1
   end
   local others = draw_programs(island, wanted + settings.num_inspirations, taken, uniforms)

@@ -200,6 +200,11 @@ class Board:
         return reference(program_id, self.revisions.get(program_id, 0))
 
 
+def is_specialist(settings: ArchiveSettings, operator: Operator, board: Board, uniforms: Sequence[float]) -> bool:
+    """Is the first parent to be the best program against one opponent?"""
+    return operator != "fix" and bool(board.champions) and uniforms[2] < settings.specialist_share
+
+
 def draw(island: Island, settings: ArchiveSettings, turn: int, uniforms: Sequence[float], board: Board) -> Draw:
     """What the island's proposal number ``turn`` is made from. A failure that is to be repaired leaves its list."""
     operator = choose_operator(
@@ -208,7 +213,7 @@ def draw(island: Island, settings: ArchiveSettings, turn: int, uniforms: Sequenc
     parents: list[str] = [island.failures.pop()] if operator == "fix" else []
     wanted = {"fix": 0, "crossover": 2}.get(operator, 1)
     taken = ""
-    if wanted and board.champions and uniforms[2] < settings.specialist_share:
+    if is_specialist(settings, operator, board, uniforms):
         taken = choose_champion(board.champions, uniforms[3])
         parents.append(board.reference(taken))
         wanted -= 1

@@ -15,6 +15,7 @@ local function migrate(uniforms)
       local ranking = island_keys(target)
       if not redis.call('ZSCORE', ranking, group_of[position]) then
         register(target, group_of[position], -tonumber(group_of[position + 1]))
+        count_upkeep('migrated')
       end
     end
   end
@@ -50,6 +51,7 @@ local function reset_weaker_half(uniforms)
     local island = order[position].island
     local founder = top(survivors[math.floor(uniforms[island + 1] * #survivors) + 1], 1)
     refound(island, founder[1], -tonumber(founder[2]))
+    count_upkeep('reset')
   end
 end
 

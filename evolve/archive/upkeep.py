@@ -11,10 +11,10 @@ from evolve.archive.core import ArchiveSettings
 from evolve.archive.island import Island
 
 
-def migrate(islands: Sequence[Island], settings: ArchiveSettings, uniforms: Sequence[float]) -> None:
+def migrate(islands: Sequence[Island], settings: ArchiveSettings, uniforms: Sequence[float]) -> int:
     """Each island's best ``migrants`` are copied to the next island of the ring, or to another drawn by
-    ``uniforms[i]``, all as they were before the move."""
-    count = len(islands)
+    ``uniforms[i]``, all as they were before the move. Returns how many were new to their island."""
+    count, arrived = len(islands), 0
     travellers = [island.ranking[: settings.migrants] for island in islands]
     for index, group in enumerate(travellers):
         step = 1
@@ -24,10 +24,13 @@ def migrate(islands: Sequence[Island], settings: ArchiveSettings, uniforms: Sequ
         for traveller in group:
             if target.find(traveller.id) is None:
                 target.register(traveller)
+                arrived += 1
+    return arrived
 
 
-def reset_weaker_half(islands: Sequence[Island], uniforms: Sequence[float]) -> None:
-    """Empties the weaker half (best score, then mean, then index) and founds each anew with a survivor's best.
+def reset_weaker_half(islands: Sequence[Island], uniforms: Sequence[float]) -> int:
+    """Empties the weaker half (best score, then mean, then index) and founds each anew with a survivor's best. Returns
+    how many islands these were.
 
     ``uniforms[i]`` chooses the surviving island whose best refounds island i.
     """
@@ -36,6 +39,7 @@ def reset_weaker_half(islands: Sequence[Island], uniforms: Sequence[float]) -> N
     survivors = sorted(by_strength[len(islands) // 2 :])
     for index in weak:
         islands[index].refound(islands[survivors[int(uniforms[index] * len(survivors))]].ranking[0])
+    return len(weak)
 
 
 def reseed(islands: Sequence[Island], index: int, uniform: float) -> bool:

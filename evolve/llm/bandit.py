@@ -9,7 +9,7 @@ model a prompt was given to: a resumed run goes on with what was learnt, and ask
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -35,8 +35,9 @@ class Arm:
 class Arms(Protocol):
     """The memory of a bandit, shared by all processes of a run. Atomic."""
 
-    def choose(self, prompt_key: str, model: str) -> str:
-        """Gives a prompt to ``model`` unless it was given to one before; returns the one it belongs to."""
+    def choose(self, prompt_key: str, model: str, among: Collection[str]) -> str:
+        """Gives a prompt to ``model`` unless it was given before to one that is still ``among`` those that can be
+        asked; returns the one it belongs to."""
         ...
 
     def reward(self, request: str, model: str, success: float, cost: float) -> None:
@@ -57,8 +58,11 @@ class MemoryArms:
         self._booked: set[str] = set()
         self._arms: dict[str, Arm] = {}
 
-    def choose(self, prompt_key: str, model: str) -> str:
-        return self._chosen.setdefault(prompt_key, model)
+    def choose(self, prompt_key: str, model: str, among: Collection[str]) -> str:
+        with self._lock:
+            if self._chosen.get(prompt_key) not in among:
+                self._chosen[prompt_key] = model
+            return self._chosen[prompt_key]
 
     def reward(self, request: str, model: str, success: float, cost: float) -> None:
         with self._lock:
@@ -100,9 +104,7 @@ class BanditLLM(EnsembleLLM):
 
     def choose(self, prompt: Prompt) -> LLM:
         key = prompt.key("bandit")
-        chosen = self._arms.choose(key, self._draw(key))
-        # A member that the experiment no longer names cannot be asked.
-        return self._by_name[chosen if chosen in self._by_name else self._draw(key)][0]
+        return self._by_name[self._arms.choose(key, self._draw(key), self._by_name)][0]
 
     def _draw(self, key: str) -> str:
         known = self._arms.known()

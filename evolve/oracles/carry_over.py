@@ -75,10 +75,10 @@ def _veterans(store: Store, settings: ArchiveSettings, tasks: tuple[str, ...]) -
 async def _evaluate(store: Store, scorer: Scorer, task: ScoringTask, veteran: _Veteran) -> Evaluation:
     """From what is known and, against opponents it has never met, from this search's matches.
 
-    These are kept in the store at once, so that a search that starts again does not play them again."""
+    These are kept in the store at once, so that a search that starts again does not play them again. It keeps their
+    returns and no transcript; so the transcript is the earlier search's in any case, lest prompts tell of the kill."""
     program, met, last = veteran.candidate.program, dict(veteran.met), veteran.candidate.evaluation
     assert isinstance(last, Scored)
-    transcript, level = last.transcript, last.level
     block = f"search:{task.seed}:{task.matches_per_opponent}:{task.player}"
     for opponent in task.weights:
         if opponent not in met and (cached := store.payoffs.get(program.id, opponent, block)) is not None:
@@ -91,6 +91,5 @@ async def _evaluate(store: Store, scorer: Scorer, task: ScoringTask, veteran: _V
         for opponent_id, payoff in evaluation.by_opponent.items():
             store.payoffs.put(program.id, opponent_id, block, payoff)
         met.update(evaluation.by_opponent)
-        transcript, level = evaluation.transcript, evaluation.level
     result = stratified({i: met[i] for i in task.weights}, task)
-    return replace(result, transcript=transcript, level=level)
+    return replace(result, transcript=last.transcript, level=last.level)

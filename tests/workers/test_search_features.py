@@ -73,6 +73,9 @@ def test_all_features_on_show_in_the_summary_and_replay(tmp_path: Path) -> None:
         assert effort["rescored"] > 0
         assert search["notes"] == sum(bool(e["notes"]) for e in events) > 0
         assert search["reseeded"] > 0
+        upkeep = search["upkeep"]
+        assert upkeep["migrated"] > 0 and upkeep["specialists"] > 0
+        assert (upkeep["reset"], upkeep["explored"]) == (0, 0)  # SMALL has no reset; the stagnant are founded anew
         # Each summary is a call of its own, paid for like any other.
         assert iteration["llm_calls"] == 48 + search["notes"]
 
@@ -86,6 +89,9 @@ def test_all_features_off_leave_a_plain_search(tmp_path: Path) -> None:
         assert (search["reseeded"], search["notes"], iteration["llm_calls"]) == (0, 0, 48)
         effort = search["effort"]
         assert (effort["saved_by_racing"], effort["rescored"], effort["false_elites"]) == (0, 0, 0)
+        assert search["upkeep"]["specialists"] == search["upkeep"]["explored"] == 0
+    told = summary(tmp_path / "off")["features"]
+    assert {key: told[key] for key in OFF} == {key: False if value == "false" else value for key, value in OFF.items()}
 
 
 @pytest.mark.slow

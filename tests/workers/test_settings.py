@@ -68,11 +68,12 @@ def test_a_file_is_read_by_path(tmp_path: Path) -> None:
         ("llm.model=[1]", "must be a table"),
         ('llm.model=[{modle="offline"}]', "did you mean model"),
         ("llm.model=3", "must be of type str or list of tables"),
+        ("method=pibr", "method pibr carries nothing over"),
     ],
 )
 def test_bad_overrides_are_told_in_one_line(override: str, hint: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        load_experiment("demo", [override])
+        load_experiment("demo", ["oracle.carry_over=1", override])
     assert hint in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from evolve.llm.budget import Usage
+from evolve.llm.pricing import price_of
 from evolve.oracles.registry import oracle_kinds
+from tests.evolve.llm.loopback import Fault, Loopback, offline_answers
 from tests.workers.runs import csro, finished
 from workers.errors import RunFailedError, UsageError
+from workers.run_directory import RunDirectory
 from workers.settings import load_experiment
 from workers.table import layout
 from workers.table.core import Cell, CellResult, Column, Request, Row, Table
@@ -22,6 +25,7 @@ from workers.table.models import by_model
 from workers.table.population import METHODS
 from workers.table.registry import make_table, table_names
 from workers.table.runner import Filled, Missing, TableDirectory, chosen_rows, fill
+from workers.table.spending import spending
 from workers.table.work import RunPreset, effort
 from workers.telemetry import Telemetry
 
@@ -84,6 +88,30 @@ def test_no_cell_is_begun_once_the_money_is_spent(tmp_path: Path) -> None:
     assert work.calls == [1, 2]
     missing = found["a", 3]
     assert isinstance(missing, Missing) and not missing.failed
+
+
+@pytest.mark.slow
+def test_a_cell_that_failed_has_cost_what_its_run_spent(tmp_path: Path) -> None:
+    """Two calls are paid for, then the key is refused: the next cell may spend what is left."""
+    faults = [None, None, *[Fault.BAD_KEY] * 50]
+    small = ("game.num_rounds=20", "psro.iterations=1", "oracle.matches=2", "archive.proposals=8", "llm.in_flight=1")
+    request = Request((*small, "llm.model=openai:gpt-4.1", "workers.scorers=1"))
+    row = Row("run", ("Run",), RunPreset("demo"))
+    table = Table("A table", ("Method",), (), (row,))
+    directory = TableDirectory(tmp_path, "failing", request)
+    with Loopback(offline_answers(1), faults) as server, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("OPENAI_BASE_URL", server.openai_url)
+        environment.setenv("OPENAI_API_KEY", "any")
+        with Telemetry(quiet=True) as telemetry:
+            found = fill(directory, table.rows, [1, 2], request, 1.0, telemetry)
+        price = price_of("openai:gpt-4.1")
+        assert price is not None
+        cost = price.usd(*server.tokens)
+    spent = spending(directory.cell(row, 1))
+    assert (spent.llm_calls, spent.usd) == (2, pytest.approx(cost, abs=2e-6))
+    assert all(isinstance(cell, Missing) and cell.failed for cell in found.values())
+    _, second = RunDirectory.open(directory.cell(row, 2))
+    assert second.budget.usd == pytest.approx(1.0 - spent.usd)
 
 
 def test_a_directory_belongs_to_one_request(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workers.errors import UsageError, run_errors, told
 from workers.table.core import Cell, CellResult, Request, Row, Table
+from workers.table.spending import note_spending, spending
 from workers.telemetry import Telemetry
 
 
@@ -76,8 +77,8 @@ def fill(
 ) -> Filled:
     """Every cell of ``rows`` x ``seeds``, seed by seed, so that an early end leaves all rows with the same seeds.
 
-    A cell that fails is told and left out; the next call tries it again. Once the cells have cost ``usd``, no further
-    one is begun. Raises ``RunInterruptedError`` on Ctrl-C.
+    A cell that fails is told and left out; the next call tries it again. Once the cells, failed ones too, have cost
+    ``usd``, no further one is begun. Raises ``RunInterruptedError`` on Ctrl-C.
     """
     cells = [(row, seed) for seed in seeds for row in rows if row.work is not None]
     filled: dict[tuple[str, int], CellResult | Missing] = {}
@@ -89,7 +90,7 @@ def fill(
     for place, (row, seed) in enumerate(cells, 1):
         if (row.name, seed) in filled:
             continue
-        left = None if usd is None else usd - sum(_usd(result) for result in filled.values())
+        left = None if usd is None else usd - sum(spending(directory.cell(*each)).usd for each in cells)
         if left is not None and left <= 0:
             filled[row.name, seed] = Missing(f"not begun: the table's {usd:g} USD are spent", failed=False)
             continue
@@ -107,10 +108,7 @@ def _compute(row: Row, cell: Cell) -> CellResult | Missing:
         line = told(error)
         reason = line[0] if line else str(error)
         cell.telemetry.warn(f"{row.name}, seed {cell.seed}: {reason}")
+        note_spending(cell.path)
         return Missing(reason)
     result.save(cell.path / "cell.json")
     return result
-
-
-def _usd(result: CellResult | Missing) -> float:
-    return result.spent.usd if isinstance(result, CellResult) else 0.0

@@ -222,6 +222,7 @@ def test_a_reset_refounds_the_weaker_half_from_the_survivor_drawn(store: Store) 
     archive.commit(ticket, failed("f"), [0.6, 0.0, 0.4, 0.0] * 2)
     islands = archive.progress().islands
     assert [(i.ref.epoch, i.best, i.programs) for i in islands] == [(1, 3.0, 1), (0, 4.0, 2), (1, 4.0, 1), (0, 3.0, 2)]
+    assert archive.progress().upkeep["reset"] == 2
     assert [c.score for c in archive.best(9)] == [4.0, 3.0, 2.0, 1.0, 0.0]
 
 

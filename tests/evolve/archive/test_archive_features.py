@@ -52,6 +52,7 @@ def test_a_specialist_is_drawn_that_its_mean_would_hide(store: Store) -> None:
     archive.found(list(SPECIALISTS))
     with_them = Counter(d.parents[0].program.id for d in draws(archive, 60))
     assert all(10 < with_them[s.program.id] < 25 for s in SPECIALISTS[1:])
+    assert archive.progress().upkeep["specialists"] == pytest.approx(30, abs=10)
 
 
 def test_a_specialist_survives_the_reset_of_its_island(store: Store) -> None:
@@ -108,6 +109,7 @@ def test_random_migration_goes_to_any_other_island(store: Store) -> None:
             made(archive, failed(name))
         archive.commit(claimed(archive), failed("z"), [0.0] * 4 + [uniform] * 4)
         targets.append([i.best == 5.0 for i in archive.progress().islands].index(True, 1))
+        assert archive.progress().upkeep["migrated"] == 1
     assert targets == [1, 2, 3]
 
 
@@ -121,6 +123,7 @@ def test_a_stagnant_island_explores_until_it_finds_better(store: Store) -> None:
     assert archive.progress().islands[0].stalled == 3
     stuck = draws(archive, 30)
     assert {d.operator for d in stuck} == {"full"} and len({d.parents[0].program.id for d in stuck}) == 2
+    assert archive.progress().upkeep == {"explored": 30}
     made(archive, scored("better", 1.1))
     assert archive.progress().islands[0].stalled == 0
     assert {d.operator for d in draws(archive, 5)} == {"edit"}

@@ -20,9 +20,16 @@ def bucket(capacity: float, per_s: float) -> Bucket:
 
 
 def test_a_prompt_stays_with_the_model_it_was_given_to(store: Store) -> None:
-    assert store.arms.choose("p", "openai:a") == "openai:a"
-    assert store.arms.choose("p", "google:b") == "openai:a"
-    assert store.arms.choose("q", "google:b") == "google:b"
+    both = ["openai:a", "google:b"]
+    assert store.arms.choose("p", "openai:a", both) == "openai:a"
+    assert store.arms.choose("p", "google:b", both) == "openai:a"
+    assert store.arms.choose("q", "google:b", both) == "google:b"
+
+
+def test_a_prompt_whose_model_is_gone_is_given_to_another_once(store: Store) -> None:
+    store.arms.choose("p", "openai:gone", ["openai:gone"])
+    assert store.arms.choose("p", "openai:a", ["openai:a", "google:b"]) == "openai:a"
+    assert store.arms.choose("p", "google:b", ["openai:a", "google:b"]) == "openai:a"
 
 
 def test_outcomes_are_booked_once_and_fade(store: Store) -> None:
@@ -86,8 +93,8 @@ def test_many_threads_take_no_more_than_there_is(store: Store) -> None:
 def test_runs_of_one_server_share_the_rates_and_not_the_bandit(redis_store: RedisStore) -> None:
     other = RedisStore(redis_store.url, f"run-{uuid.uuid4().hex[:8]}")
     some = bucket(1.0, 0.001)
-    redis_store.arms.choose("p", "openai:a")
+    redis_store.arms.choose("p", "openai:a", ["openai:a", "google:b"])
     assert redis_store.buckets.take([(some, 1.0)]) == 0.0
     assert other.buckets.take([(some, 1.0)]) > 0
-    assert other.arms.choose("p", "google:b") == "google:b"
+    assert other.arms.choose("p", "google:b", ["openai:a", "google:b"]) == "google:b"
     other.close()

@@ -150,7 +150,7 @@ class MortalScorer(ToyScorer):
         found = await super().score(program, task)
         for opponent in task.weights:
             self.played[program.id, opponent, task.seed] += 1
-        return found
+        return replace(found, transcript=f"with seed {task.seed}") if isinstance(found, Scored) else found
 
 
 @pytest.mark.parametrize("killed_at", range(12))
@@ -167,6 +167,11 @@ def test_a_search_killed_anywhere_plays_no_match_of_a_carried_program_twice(kill
     veterans = {program(s).id for s in (1.0, 2.0, 4.0)}
     of_veterans = {key: n for key, n in scorer.played.items() if key[0] in veterans and key[2] == work.scoring.seed}
     assert of_veterans == {(i, program(5.0).id, 8): 1 for i in veterans}
+    # A replay knows of no kill, and must be told the same by its prompts.
+    alone = asyncio.run(after_first_search())
+    never_killed = {c.program.id: c for c in carried(alone, work, 3)}
+    archive = world.store.archive("br-001", world.archive)
+    assert {i: archive.candidate(i) for i in veterans} == never_killed
 
 
 def test_a_founded_search_that_starts_again_scores_no_founder() -> None:
