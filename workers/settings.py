@@ -83,8 +83,8 @@ def _check_pibr(experiment: Experiment, game: Game) -> None:
         raise SettingsError(f"pibr.starts={experiment.pibr.starts}: {error}") from None
     if experiment.oracle.carry_over:
         raise SettingsError(
-            f"oracle.carry_over={experiment.oracle.carry_over}: method pibr carries nothing over, for a return is earned "
-            "beside one profile; leave it at 0"
+            f"oracle.carry_over={experiment.oracle.carry_over}: method pibr carries nothing over, for a return there "
+            "belongs to one profile; leave it at 0"
         )
 
 
