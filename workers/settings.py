@@ -59,7 +59,7 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
     spec = made.spec
     values["sandbox"] = {**spec.limits, **_table(values, "sandbox")}
     experiment = _build(Experiment, values, "")
-    _check_minimums(experiment)
+    _check_values(experiment)
     if experiment.method == "pibr":
         _check_pibr(experiment, made)
     try:
@@ -225,7 +225,23 @@ _POSITIVE = (
 )
 
 
-def _check_minimums(experiment: Experiment) -> None:
+def _check_values(experiment: Experiment) -> None:
+    _check_ranges(experiment)
+    if not 0.5 <= experiment.oracle.racing_confidence < 1:
+        confidence = experiment.oracle.racing_confidence
+        raise SettingsError(f"oracle.racing_confidence={confidence}: must be at least 0.5 and below 1")
+    if sum(_value(experiment, key) for key in _OPERATOR_SHARES) > 1 + 1e-9:
+        raise SettingsError(f"{' + '.join(_OPERATOR_SHARES)}: they are shares of one whole, and must not exceed 1")
+    if experiment.run_id and not re.fullmatch(r"[A-Za-z0-9._-]+", experiment.run_id):
+        raise SettingsError(f"run_id={experiment.run_id!r}: letters, digits, dots, dashes and underscores only")
+    if not experiment.llm.model:
+        raise SettingsError("llm.model is empty: name a model, or a list of them")
+    if experiment.llm.selection == "bandit" and (isinstance(experiment.llm.model, str) or len(_names(experiment)) < 2):
+        raise SettingsError("llm.selection='bandit' chooses among models: make llm.model a list of different ones")
+
+
+def _check_ranges(experiment: Experiment) -> None:
+    """Each number by itself."""
     for key, least in _MINIMUMS.items():
         if _value(experiment, key) < least:
             raise SettingsError(f"{key}={_value(experiment, key)}: must be at least {least}")
@@ -235,20 +251,9 @@ def _check_minimums(experiment: Experiment) -> None:
     for key in _SHARES:
         if _value(experiment, key) > 1:
             raise SettingsError(f"{key}={_value(experiment, key)}: must lie between 0 and 1")
-    if not 0.5 <= experiment.oracle.racing_confidence < 1:
-        confidence = experiment.oracle.racing_confidence
-        raise SettingsError(f"oracle.racing_confidence={confidence}: must be at least 0.5 and below 1")
-    if sum(_value(experiment, key) for key in _OPERATOR_SHARES) > 1 + 1e-9:
-        raise SettingsError(f"{' + '.join(_OPERATOR_SHARES)}: they are shares of one whole, and must not exceed 1")
     for key in _POSITIVE:
         if not _value(experiment, key, 1.0) > 0:
             raise SettingsError(f"{key}={_value(experiment, key)}: must be positive")
-    if experiment.run_id and not re.fullmatch(r"[A-Za-z0-9._-]+", experiment.run_id):
-        raise SettingsError(f"run_id={experiment.run_id!r}: letters, digits, dots, dashes and underscores only")
-    if not experiment.llm.model:
-        raise SettingsError("llm.model is empty: name a model, or a list of them")
-    if experiment.llm.selection == "bandit" and (isinstance(experiment.llm.model, str) or len(_names(experiment)) < 2):
-        raise SettingsError("llm.selection='bandit' chooses among models: make llm.model a list of different ones")
 
 
 def _names(experiment: Experiment) -> set[str]:
