@@ -20,8 +20,11 @@ class Prompt:
 
     def key(self, model: str) -> str:
         """Content key of this request to ``model``: the name under which its completion is recorded."""
-        content = json.dumps({"model": model, **asdict(self)}, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        known: dict[str, str] = self.__dict__.setdefault("_keys", {})  # asked for several times on a call's way
+        if model not in known:
+            content = json.dumps({"model": model, **asdict(self)}, sort_keys=True, ensure_ascii=False)
+            known[model] = hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()
+        return known[model]
 
 
 @dataclass(frozen=True)

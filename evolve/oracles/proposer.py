@@ -43,6 +43,7 @@ class Proposer:
 
     def __init__(self, game: Game, llm: LLM, scoring: ScoringTask, settings: PromptSettings) -> None:
         self._game = game
+        self._brief = game.brief  # games write it anew each time they are asked
         self._llm = llm
         self._scoring = scoring
         self._settings = settings
@@ -63,7 +64,7 @@ class Proposer:
 
         Raises what the model's ``complete`` raises."""
         prompt = proposal_prompt(
-            self._game.brief,
+            self._brief,
             await self.view(),
             self._settings,
             directive,
@@ -93,7 +94,7 @@ class Proposer:
         Raises what the model's ``complete`` raises."""
         view = await self.view()
         prompt = notes_prompt(
-            self._game.brief, view, self._settings, attempts, notes=notes, seat=self._seat, sample=sample
+            self._brief, view, self._settings, attempts, notes=notes, seat=self._seat, sample=sample
         )
         return (await self._llm.complete(prompt)).text.strip()[:LONGEST_NOTES]
 
@@ -114,7 +115,7 @@ class Proposer:
         weights = {i: max(seats.values()) for i, seats in presence.items()}
         if settings.opponent_input in ("description", "both"):
             for opponent in visible_opponents(weights, settings):
-                prompt = description_prompt(self._game.brief, scoring.opponents[opponent], settings)
+                prompt = description_prompt(self._brief, scoring.opponents[opponent], settings)
                 descriptions[opponent] = (await self._llm.complete(prompt)).text
         several = {i: sorted(seats) for i, seats in presence.items()} if self._game.spec.num_players > 2 else None
         return view_opponents(scoring.opponents, weights, settings, descriptions, several)

@@ -1,6 +1,7 @@
 """A whole run: what it leaves, that it replays, that it resumes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,17 @@ def test_every_proposal_is_committed_once(out: Path) -> None:
 def test_it_replays_identically(out: Path) -> None:
     result = finished(csro("replay", str(out), "--json"))
     assert json.loads(result.stdout) == {"identical": True, "first_difference": None}
+
+
+def test_other_settings_leave_the_recording_at_a_request_that_is_named(out: Path, tmp_path: Path) -> None:
+    told = r"no answer to request [0-9a-f]{12} \(sample 'br-000/\d+'\); the nearest recorded one differs in: user"
+    other = "oracle.opponent_input=none"
+    replayed = csro("replay", str(out), "--set", other, "--json")
+    assert replayed.returncode == 1
+    assert re.search(told, json.loads(replayed.stdout)["first_difference"])
+    again = csro(*run_words(tmp_path / "again", "execution=local", f"llm.model=replay:{out}", other))
+    assert again.returncode == 1
+    assert re.search(told, again.stderr)
 
 
 def test_a_changed_recording_is_found_out(out: Path, tmp_path: Path) -> None:

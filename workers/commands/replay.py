@@ -1,5 +1,6 @@
 """Runs a finished run again from its recorded completions, with no language model, and says whether everything came
-out identical or where it first differs. Exit status 1 if it differs."""
+out identical or where it first differs. With other settings (--set) it says at which request these leave the recording.
+Exit status 1 if it differs."""
 
 from __future__ import annotations
 
@@ -7,18 +8,22 @@ import argparse
 import json
 from pathlib import Path
 
-from workers.commands.common import check_isolation
+from workers.commands.common import add_overrides, check_isolation
 from workers.replay import replay
 from workers.run_directory import RunDirectory
+from workers.settings import load_experiment
 from workers.telemetry import Telemetry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_directory", metavar="RUN", type=Path, help="a finished run's directory")
+    add_overrides(parser, "oracle.opponent_input=none, archive.num_inspirations=1")
 
 
 def run(arguments: argparse.Namespace) -> int:
     directory, experiment = RunDirectory.open(arguments.run_directory)
+    if arguments.overrides:
+        experiment = load_experiment(str(directory.path / "experiment.toml"), arguments.overrides)
     with Telemetry() as telemetry:
         check_isolation(experiment, telemetry)
         difference = replay(directory, experiment, telemetry)
