@@ -33,12 +33,20 @@ units=$HOME/.config/systemd/user
 value() { sed -n "s|^$2=||p" "$units/$1.service" | sed "s|%h|$HOME|g"; }
 start() {
     enabled=$units/$1.enabled; touch "$enabled"
-    setsid nohup sh -c "while [ -e $enabled ]; do $(value $1 ExecStart); sleep $(value $1 RestartSec); done" \\
-        >>"$HOME/$1.log" 2>&1 &
+    setsid nohup "$0" --user keep "$1" >>"$HOME/$1.log" 2>&1 &
+}
+# systemd ends all that a unit started before it starts it again; here that is the user's Python, and what Ray brings.
+end_all() {
+    for each in /proc/[0-9]*; do
+        case $(readlink $each/exe 2>/dev/null) in
+        */python3* | */gcs_server | */raylet) grep -q connect_ex $each/cmdline || kill -9 ${each#/proc/} ;;
+        esac
+    done
 }
 case $2 in
 show-environment | daemon-reload) ;;
 enable) start "$4" && eval "$(value "$4" ExecStartPost)" ;;
+keep) while [ -e "$units/$3.enabled" ]; do $(value "$3" ExecStart); end_all; sleep "$(value "$3" RestartSec)"; done ;;
 stop) rm -f "$units/$3.enabled" ;;
 boot) for file in "$units"/*.enabled; do if [ -e "$file" ]; then start "$(basename "$file" .enabled)"; fi; done ;;
 *) echo "systemctl: $*" >&2; exit 1 ;;
