@@ -1,9 +1,11 @@
 """Plays TARGET against every member of the game's reference population and prints PopReturn, PopExpl and AggScore
-(Lanctot et al. 2023) with standard errors. TARGET is a program file, a run directory, or a reference name such as
-bot:greenberg. PopExpl and AggScore are split-half estimates: the nemesis is chosen on one half of the matches and
-scored on the other; the naive maximum, which noise biases upward, stands beside them. Where a game has exact values
-(repeated_leduc, small OpenSpiel games) and TARGET has no memory and draws no random numbers itself, nothing is sampled
-and "exact" is true; a small OpenSpiel game then also has the NashConv of TARGET in every seat."""
+(Lanctot et al. 2023) with standard errors. TARGET is a program file, a run directory, or the name of a reference
+player such as bot:greenberg, or of a baseline such as regret_matching-1 or q_learning-10. PopExpl and AggScore are
+split-half estimates: the nemesis is chosen on one half of the matches and scored on the other; the naive maximum,
+which noise biases upward, stands beside them. A run's mixture is measured twice: by the weighted means of its
+policies, and as a player that draws one of them for each match. Where a game has exact values (repeated_leduc,
+small OpenSpiel games) and TARGET has no memory and draws no random numbers itself, nothing is sampled and "exact"
+is true; a small OpenSpiel game then also has the NashConv of TARGET in every seat."""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ from workers.telemetry import Telemetry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", metavar="TARGET", help="a program file, a run directory, or bot:NAME")
+    parser.add_argument("target", metavar="TARGET", help="a program file, a run directory, or a player's name")
     add_game_arguments(parser)
     add_match_arguments(parser, 100, "matches per member of the population (default 100)")
 

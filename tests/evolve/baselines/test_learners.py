@@ -10,6 +10,7 @@ from evolve.baselines.q_learning import trained as trained_values
 from evolve.baselines.registry import baseline_policies
 from evolve.baselines.regret_matching import OnlineRegretMatching, Regrets, trained
 from evolve.baselines.repeated_games import context_of, stage_payoffs
+from evolve.population_metrics import population_metrics
 from games.core import Policy, PolicyFactory
 from games.match import play_match
 from games.registry import make_game
@@ -99,6 +100,17 @@ def test_q_learning_is_greedy_where_it_knows_and_uniform_where_it_does_not() -> 
     assert ask(policy, [0], [0]) == [float(value == max(row)) for value in row]
     unseen = GreedyPolicy(PAYOFFS, QLearningSettings(recall=10, rounds=10), 0, 0)
     assert ask(unseen, [0] * 10, [0] * 10) == pytest.approx([1 / 3] * 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("recall", "pop_return"), [(0, 60.0), (1, 165.6), (2, 189.0)])
+def test_learning_online_reproduces_what_was_measured_against_the_43_bots(recall: int, pop_return: float) -> None:
+    """PopReturn of contextual regret matching that learns online, measured with another implementation of it."""
+    game = RepeatedRPS()
+    player = baseline_policies(game)[f"regret_matching-{recall}"]
+    bots = game.reference_population().items()
+    found = population_metrics({name: [play_match(game, [player, bot], s)[0] for s in (1, 2)] for name, bot in bots})
+    assert abs(found.pop_return.value - pop_return) < 4 * found.pop_return.stderr + 1
 
 
 def test_names_do_not_shadow_the_population() -> None:
