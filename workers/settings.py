@@ -219,9 +219,7 @@ def _check_minimums(experiment: Experiment) -> None:
     for key, least in _MINIMUMS.items():
         if _value(experiment, key) < least:
             raise SettingsError(f"{key}={_value(experiment, key)}: must be at least {least}")
-    for key, most in _MAXIMUMS.items():
-        if _value(experiment, key) > most:
-            raise SettingsError(f"{key}={_value(experiment, key):g}: must be at most {most}")
+    _check_maximums(experiment)
     for key in _SHARES:
         if _value(experiment, key) > 1:
             raise SettingsError(f"{key}={_value(experiment, key)}: must lie between 0 and 1")
@@ -239,6 +237,12 @@ def _check_minimums(experiment: Experiment) -> None:
         raise SettingsError("llm.model is empty: name a model, or a list of them")
     if experiment.llm.selection == "bandit" and (isinstance(experiment.llm.model, str) or len(_names(experiment)) < 2):
         raise SettingsError("llm.selection='bandit' chooses among models: make llm.model a list of different ones")
+
+
+def _check_maximums(experiment: Experiment) -> None:
+    for key, most in _MAXIMUMS.items():
+        if _value(experiment, key) > most:
+            raise SettingsError(f"{key}={_value(experiment, key):g}: must be at most {most}")
 
 
 def _names(experiment: Experiment) -> set[str]:
