@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import time
 from types import FrameType
+from typing import SupportsIndex
 
 from sandbox import wire
 from sandbox.program_errors import MoveTimeoutError, OutputFloodError
@@ -93,7 +94,7 @@ class OutputMeter(io.TextIOBase):
         return len(text)
 
 
-def sleep(seconds: float) -> None:
+def sleep(seconds: float | SupportsIndex, /) -> None:
     """``time.sleep`` of the program: the jail has no call to wait with, so it looks at the clock until then, and a
     sleep that is too long ends in a time-out like any other wait."""
     length_s = float(seconds)

@@ -245,15 +245,19 @@ def _check_ranges(experiment: Experiment) -> None:
     for key, least in _MINIMUMS.items():
         if _value(experiment, key) < least:
             raise SettingsError(f"{key}={_value(experiment, key)}: must be at least {least}")
-    for key, most in _MAXIMUMS.items():
-        if _value(experiment, key) > most:
-            raise SettingsError(f"{key}={_value(experiment, key):g}: must be at most {most}")
+    _check_maximums(experiment)
     for key in _SHARES:
         if _value(experiment, key) > 1:
             raise SettingsError(f"{key}={_value(experiment, key)}: must lie between 0 and 1")
     for key in _POSITIVE:
         if not _value(experiment, key, 1.0) > 0:
             raise SettingsError(f"{key}={_value(experiment, key)}: must be positive")
+
+
+def _check_maximums(experiment: Experiment) -> None:
+    for key, most in _MAXIMUMS.items():
+        if _value(experiment, key) > most:
+            raise SettingsError(f"{key}={_value(experiment, key):g}: must be at most {most}")
 
 
 def _names(experiment: Experiment) -> set[str]:

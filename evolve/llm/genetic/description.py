@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
+from evolve.llm.genetic.source import parse_writable
 from evolve.program import Program
 
 _MOST_NAMES = 12
@@ -16,7 +17,7 @@ _LOOPS = (ast.For, ast.While, ast.comprehension)
 def describe(source: str) -> str:
     """Docstring, keys read, attributes kept, calls, constants and size of a program, in a few lines of plain text."""
     try:
-        tree = ast.parse(source)
+        tree = parse_writable(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "The text is no Python program, so there is nothing that it does."
     nodes = list(ast.walk(tree))

@@ -79,18 +79,30 @@ class Slot:
             getattr(self.parent, self.name)[self.index] = node
 
 
+def parse_writable(text: str) -> ast.Module:
+    """The syntax tree of a program that ``ast.unparse`` can write again.
+
+    Raises ``SyntaxError``, ``ValueError`` (null bytes, or an integer longer than Python writes in decimal),
+    ``RecursionError`` or ``MemoryError``."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and type(node.value) is int:
+            str(node.value)
+    return tree
+
+
 @dataclass(eq=False)
 class Source:
     """Parsed program text, and changed texts made from it. It stays as it is itself.
 
-    Raises ``SyntaxError`` or ``ValueError`` (null bytes) if the text does not parse."""
+    Raises as :func:`parse_writable` if the text does not parse."""
 
     text: str
     tree: ast.Module = field(init=False)
     lines: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tree = ast.parse(self.text)
+        self.tree = parse_writable(self.text)
         self.lines = self.text.splitlines()
 
     @cached_property

@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,9 +29,10 @@ from evolve.archive.server import ensure_server, find_server, stop_server
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("CSRO_REDIS_URL", raising=False)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
-    yield tmp_path / "data"
-    stop_server(tmp_path / "data")
+    with tempfile.TemporaryDirectory(prefix="csro-") as runtime:  # short: the name of a socket may be
+        monkeypatch.setenv("XDG_RUNTIME_DIR", runtime)
+        yield tmp_path / "data"
+        stop_server(tmp_path / "data")
 
 
 def pid_of(data_dir: Path) -> int:
@@ -83,7 +85,7 @@ def test_a_very_long_runtime_directory_still_gives_a_socket(data_dir: Path, monk
 
 
 def test_a_directory_others_may_enter_is_refused(data_dir: Path) -> None:
-    home = data_dir.parent / "runtime" / f"csro-{os.getuid()}"
+    home = Path(os.environ["XDG_RUNTIME_DIR"]) / f"csro-{os.getuid()}"
     home.mkdir(parents=True)
     home.chmod(0o755)
     with pytest.raises(StoreUnavailableError, match="chmod 700"):

@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from evolve.llm.genetic.crossover import CROSSOVERS, graft, switch_by_condition, take_block, take_method
+from evolve.llm.genetic.description import describe
 from evolve.llm.genetic.flow import problems
 from evolve.llm.genetic.kinds import Kind
 from evolve.llm.genetic.operators import MUTATIONS, Operator
 from evolve.llm.genetic.parts import Workshop
 from evolve.llm.genetic.source import Source
-from evolve.llm.genetic.variation import vary
+from evolve.llm.genetic.variation import parse, vary
 from evolve.mutation import split_blocks
 from evolve.program import Program
 
@@ -230,3 +231,12 @@ def test_any_program_has_sound_children(module: object) -> None:
 
 def test_a_program_with_nothing_to_change_has_no_child() -> None:
     assert vary(Source('"""Only words."""\n'), [], np.random.default_rng(0)) is None
+
+
+def test_a_number_too_long_to_write_is_no_program_to_vary() -> None:
+    """A hexadecimal text is read at any length, but neither ``repr`` nor ``ast.unparse`` writes the number."""
+    text = f"def policy(observation):\n    return 0x{'f' * 6000} % 3\n"
+    assert compile(text, "<text>", "exec")
+    assert parse(text) is None
+    assert "no Python program" in describe(text)
+    assert Program(text).id == Program(text + "\n").id
