@@ -55,8 +55,8 @@ _SYSCALLS: dict[str, tuple[int, int]] = {
     "kcmp": (312, 272),
 }
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-_KERNEL = os.uname()  # not by way of platform, which would keep the machine's name where programs find it
-_COLUMN, _AUDIT_ARCH = _ARCHITECTURES.get(_KERNEL.machine, (0, 0))
+_MACHINE = os.uname().machine  # no more of it is kept: programs could read the machine's name here, or in platform
+_COLUMN, _AUDIT_ARCH = _ARCHITECTURES.get(_MACHINE, (0, 0))
 SUPPORTED = sys.platform == "linux" and _AUDIT_ARCH != 0
 
 # Beside read(0), write(1), mmap/mprotect without PROT_EXEC and the common clocks: all that CPython and numpy need.
@@ -200,7 +200,7 @@ def _common_clocks() -> bytes:
 def seccomp_filter() -> bytes:
     """The allow-list of 12 calls as BPF, the hottest first: EPERM for the rest, death for the :data:`FATAL`."""
     if not SUPPORTED:
-        raise OSError(errno.ENOSYS, f"seccomp filter: no table for {_KERNEL.sysname} {_KERNEL.machine}")
+        raise OSError(errno.ENOSYS, f"seccomp filter: no table for {sys.platform} {_MACHINE}")
     program = filter_prologue() + _only_fd("read", 0) + _only_fd("write", 1)
     program += _never_executable("mmap") + _never_executable("mprotect") + _common_clocks()
     program += b"".join(filter_rule(syscall_number(name), SECCOMP_ALLOW) for name in ALLOWED)

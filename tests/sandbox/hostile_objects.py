@@ -202,6 +202,11 @@ attempt(
         import platform
         return platform._uname_cache is None or platform._uname_cache.node != 'sandbox'
     """,
+    machine_name_kept="""
+        import os, sys
+        kept = [value for module in list(sys.modules.values()) for value in list(vars(module).values())]
+        return any(isinstance(value, os.uname_result) for value in kept)
+    """,
     machine_name_asked_for="import platform\nreturn platform.node() != 'sandbox'",
     network_card="import uuid\nreturn not uuid.getnode() >> 40 & 1",
     users="import pwd\nreturn pwd.getpwuid(0)",

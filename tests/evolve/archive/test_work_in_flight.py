@@ -64,6 +64,6 @@ def test_a_renewal_begins_the_lease_anew_and_is_no_new_attempt(archive: RedisArc
     ticket = claimed(archive)
     archive.expire_leases()
     assert ask("XPENDING", "evolvers", "-", "+", 10)[0][2] >= 1e9
-    assert archive.renew(ticket)
+    assert archive.renew([ticket]) == []
     [[_, _, idle_ms, deliveries]] = ask("XPENDING", "evolvers", "-", "+", 10)
     assert (idle_ms < 1e9, deliveries) == (True, 1)

@@ -18,7 +18,7 @@ from evolve.llm.openai import OpenAILLM
 from evolve.llm.providers import ProviderSettings
 from evolve.llm.recording import RecordedLLM
 from evolve.llm.retry import MAX_TEXT_CHARS, retry_after_s
-from tests.evolve.llm.loopback import HUGE_CHARS, PASSING, Fault, Loopback, always, mixed
+from tests.evolve.llm.loopback import HUGE_CHARS, PASSING, Asked, Fault, Loopback, always, mixed
 
 KEY = "canary-key-3141592653"
 PROMPT = Prompt("You write programs.", "Write one, please.", temperature=0.7, max_output_tokens=321)
@@ -197,7 +197,17 @@ def test_retry_after_forms() -> None:
 
 
 async def test_connections_are_as_many_as_calls_at_a_time_and_are_used_again(connect: Connect) -> None:
-    with Loopback(always("here"), latency_s=0.2) as server:
+    arrived = 0
+
+    async def once_all_are_there(asked: Asked) -> str:
+        nonlocal arrived
+        arrived += 1
+        wave = -(-arrived // 40) * 40
+        while arrived < wave:
+            await asyncio.sleep(0.005)
+        return "here"
+
+    with Loopback(once_all_are_there) as server:
         llm = connect(server)
         for _ in range(3):
             await asyncio.gather(*(llm.complete(Prompt("", f"call {i}")) for i in range(40)))
