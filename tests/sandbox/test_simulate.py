@@ -282,3 +282,8 @@ def test_no_process_for_a_player_is_the_operators_business(monkeypatch: pytest.M
                 referee.play(PD, [NASTY, NICE], seeds=[1])
         assert referee.ask(PD, NASTY, 0, [PD.observation(0, NASTY, NASTY)], seed=3) == [D]
         assert referee._running().pid == pid
+
+
+def test_a_fork_server_that_gets_no_child_at_all_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SandboxError, match="no process could be started"), few_processes(monkeypatch, 2):
+        pass
