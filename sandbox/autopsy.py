@@ -6,9 +6,9 @@ import os
 import signal
 
 from sandbox import zygote
+from sandbox.child import Usage
 from sandbox.faults import FaultKind
 from sandbox.limits import Limits
-from sandbox.zygote_client import Usage
 
 
 def cause_of_death(usage: Usage, limits: Limits, cpu_budget_s: float) -> tuple[FaultKind, str]:

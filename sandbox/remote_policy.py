@@ -18,9 +18,10 @@ import numpy as np
 
 from sandbox import wire
 from sandbox.autopsy import cause_of_death, out_of_cpu
+from sandbox.child import Child, ChildQuota, Usage, whole_cpu_s
 from sandbox.faults import Fault, FaultKind, Stage
 from sandbox.limits import Limits
-from sandbox.zygote_client import Child, ChildQuota, Usage, ZygoteClient, whole_cpu_s
+from sandbox.zygote_client import ZygoteClient
 
 _BUSY_MACHINE_FACTOR = 3.0
 """A program that got little processor time is given up to this many times its deadline."""

@@ -29,12 +29,13 @@ from games.simulation import (
     TrustedRunner,
 )
 from sandbox import wire
+from sandbox.child import ForkRefused
 from sandbox.episodes import RemoteSeat
 from sandbox.faults import Fault, FaultKind, Stage
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord, Outcome, load_program
 from sandbox.remote_policy import ProgramDied, SimulateBySlot
-from sandbox.zygote_client import ForkRefused, ZygoteClient
+from sandbox.zygote_client import ZygoteClient
 
 _FREE_CPU_S = 0.02
 """Of each simulation, not charged: a child's start takes some of it, more on a slow machine, and the number of

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import select
 import socket
 import struct
 import subprocess
 import sys
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import msgpack
 import numpy as np
 
 from sandbox import zygote
+from sandbox.child import Child, ChildQuota, ForkRefused, Usage, make_pipe, wait_readable
 from sandbox.faults import SandboxError
 from sandbox.isolation import IsolationReport, build_report
 from sandbox.jail import CHILD_LAYERS
@@ -41,53 +40,8 @@ _ENVIRONMENT = {
 _INHERITED = ("LD_LIBRARY_PATH",)  # some Pythons do not start without it
 
 
-class ForkRefused(SandboxError):  # noqa: N818  a state, told to the operator as a SandboxError
-    """The kernel gives no further process or descriptor. What is there already goes on working."""
-
-
 class ZygoteLost(SandboxError):  # noqa: N818  a state, told to the operator as a SandboxError
     """The zygote died or stopped answering; a new one may do."""
-
-
-@dataclass(frozen=True)
-class Usage:
-    """How a child ended: wait status (-1 if unknown), processor seconds and peak resident bytes."""
-
-    status: int
-    cpu_s: float
-    peak_bytes: int
-
-
-@dataclass(frozen=True)
-class ChildQuota:
-    """What a child is born with: bytes beyond the zygote's own, and whole seconds of processor time."""
-
-    memory_bytes: int
-    cpu_s: int
-
-    def serves(self, wanted: ChildQuota) -> bool:
-        return self.memory_bytes == wanted.memory_bytes and self.cpu_s >= wanted.cpu_s
-
-
-class Child:
-    """A jailed process and the two pipes to it. Closed by :meth:`ZygoteClient.kill` or ``discard`` alone."""
-
-    __slots__ = ("pid", "quota", "read_fd", "write_fd")
-
-    def __init__(self, quota: ChildQuota, read_fd: int, write_fd: int) -> None:
-        self.quota = quota
-        self.read_fd = read_fd
-        self.write_fd = write_fd
-        self.pid = 0
-
-    @property
-    def exists(self) -> bool:
-        """Once it has been asked for and answered: whether the kernel gave it."""
-        return self.pid > 0
-
-    def close_pipes(self) -> None:
-        os.close(self.read_fd)
-        os.close(self.write_fd)
 
 
 class ZygoteClient:
@@ -136,8 +90,7 @@ class ZygoteClient:
         )
 
     def _run_canary(self) -> dict[str, dict[str, str]]:
-        child = self._request(zygote.CANARY, ChildQuota(_CANARY_BYTES, os.getpid()))
-        self._settle()
+        child = self._fork(zygote.CANARY, ChildQuota(_CANARY_BYTES, os.getpid()))
         report = b""
         deadline = time.monotonic() + _REPLY_TIMEOUT_S
         while wait_readable(child.read_fd, deadline - time.monotonic()) and (chunk := os.read(child.read_fd, 1 << 16)):
@@ -162,14 +115,14 @@ class ZygoteClient:
                 break
             self.discard(child)
         else:
-            child = self._fork(quota)
+            child = self._fork(zygote.SPAWN, quota)
         self._greet(child)
         return child
 
-    def _fork(self, quota: ChildQuota) -> Child:
+    def _fork(self, operation: bytes, quota: ChildQuota) -> Child:
         give_up = time.monotonic() + _FORK_PATIENCE_S
         while True:
-            child = self._request(zygote.SPAWN, quota)
+            child = self._request(operation, quota)
             self._settle()
             if child.exists:
                 return child
@@ -212,9 +165,9 @@ class ZygoteClient:
         return used
 
     def _request(self, operation: bytes, quota: ChildQuota) -> Child:
-        child_in, our_write = _pipe()
+        child_in, our_write = make_pipe()
         try:
-            our_read, child_out = _pipe()
+            our_read, child_out = make_pipe()
         except ForkRefused:
             os.close(child_in)
             os.close(our_write)
@@ -279,24 +232,6 @@ class ZygoteClient:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-
-
-def _pipe() -> tuple[int, int]:
-    try:
-        return os.pipe2(os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
-    except OSError as error:
-        reason = f"no pipe to a sandbox process could be made: {error.strerror}"
-        raise ForkRefused(f"{reason}; raise the limit on open files (ulimit -n)") from error
-
-
-def wait_readable(fd: int, timeout_s: float) -> bool:
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(max(0.0, timeout_s) * 1000))
-
-
-def whole_cpu_s(seconds: float) -> int:
-    return max(1, math.ceil(seconds))
 
 
 def _settings(core: int | None) -> zygote.Settings:

@@ -88,7 +88,7 @@ class Cluster:
         return json.load(urllib.request.urlopen(request, timeout=30))
 
     def wait(self, job_id: str, *statuses: str) -> dict[str, Any]:
-        wait_until(lambda: self.job(job_id)["status"] in statuses, f"{job_id} to be {statuses}", 240)
+        wait_until(lambda: self.job(job_id)["status"] in statuses, f"{job_id} to be {statuses}", 900)
         return self.job(job_id)
 
 

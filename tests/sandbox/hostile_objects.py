@@ -103,6 +103,7 @@ legal(
     read_only_big_endian="import numpy\na = numpy.array([1, 0, 0], dtype='>f8')\na.flags.writeable = False\nreturn a",
     negative_zero="return -0.0",
     numpy_unsigned="import numpy as np\nreturn np.uint64(1)",
+    sleeps_for_a_moment="from time import sleep\nsleep(0.001)\nsleep(0)\nsleep(True / 1000)\nreturn 0",
     closes_what_it_was_given="import os\nos.closerange(0, 1000)\nreturn 0",
 )
 
@@ -128,6 +129,8 @@ faulty(
         class Policy(metaclass=Meta):
             def act(self, observation): return 0
     """,
+    sleeps_backwards="import time\ntime.sleep(-1)\nreturn 0",
+    sleeps_for_no_number="import time\ntime.sleep(float('nan'))\nreturn 0",
     exit_as_policy="#module\npolicy = exit",
     exit_in_a_default="import sys\ndef policy(observation, code=sys.exit(0)): return 0",
     exit_in_a_decorator="@exit\ndef policy(observation): return 0",

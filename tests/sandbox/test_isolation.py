@@ -116,7 +116,7 @@ def test_on_older_kernels(cage: str, level: int, layer: str) -> None:
         env={**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parents[1]}"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -138,7 +138,8 @@ def test_an_endless_recursion_runs_out_of_depth(referee: Referee) -> None:
     limit = sys.getrecursionlimit()
     (played,) = records(referee.play(PD, [MIRROR, NICE], seeds=[1]))
     assert (played.returns, played.simulations[0]) == ((3.0, 3.0), SimulationUse(1, 1))
-    (played,) = records(referee.play(PD, [MIRROR, MIRROR], seeds=[1]))
+    ample = Limits(simulation_cpu_s=60)  # depth is to run out, not time, on a slow machine too
+    (played,) = records(referee.play(PD, [MIRROR, MIRROR], seeds=[1], limits=ample))
     assert played.returns == (1.0, 1.0)
     assert played.simulations == (SimulationUse(MAX_DEPTH, MAX_DEPTH, 1),) * 2
     assert sys.getrecursionlimit() >= limit
@@ -151,10 +152,11 @@ def test_seats_and_matches_have_fuel_of_their_own(referee: Referee) -> None:
         assert played.simulations == (SimulationUse(5, 1, 2), SimulationUse())
 
 
-def test_deadlines_leave_out_the_time_of_others(quick: Referee) -> None:
-    """Three simulations of 0.15 seconds each, in a move that has 0.3 seconds."""
-    slow = "import time\ndef policy(seen):\n    while time.process_time() < 0.15: pass\n    return 0\n"
-    (played,) = records(quick.play(PD, [asking(slow, 3), NICE], seeds=[1]))
+def test_deadlines_leave_out_the_time_of_others(referee: Referee) -> None:
+    """Three simulations of 0.4 seconds each, in a move that has one second."""
+    slow = "import time\ndef policy(seen):\n    while time.process_time() < 0.4: pass\n    return 0\n"
+    limits = Limits(move_timeout_s=1.0, simulation_cpu_s=60)
+    (played,) = records(referee.play(PD, [asking(slow, 3), NICE], seeds=[1], limits=limits))
     assert played.returns == (3.0, 3.0)
     assert played.simulations[0] == SimulationUse(3, 1)
 
@@ -282,3 +284,8 @@ def test_no_process_for_a_player_is_the_operators_business(monkeypatch: pytest.M
                 referee.play(PD, [NASTY, NICE], seeds=[1])
         assert referee.ask(PD, NASTY, 0, [PD.observation(0, NASTY, NASTY)], seed=3) == [D]
         assert referee._running().pid == pid
+
+
+def test_a_fork_server_that_gets_no_child_at_all_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SandboxError, match="no process could be started"), few_processes(monkeypatch, 2):
+        pass

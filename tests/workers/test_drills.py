@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.workers.runs import (
+    TIMEOUT_S,
     attached,
     commits,
     committed,
@@ -83,7 +84,7 @@ def test_a_ray_worker_is_killed(tmp_path: Path) -> None:
             victims = processes(driver.pid, name)
             assert victims, f"no process {name}"
             kill(random.Random(name).choice(victims))
-        _, said = driver.communicate(timeout=300)
+        _, said = driver.communicate(timeout=TIMEOUT_S)
         assert driver.returncode == 0, said
     _check(out, {}, set())
 
@@ -96,7 +97,7 @@ def test_redis_is_killed(tmp_path: Path) -> None:
         with attached(out) as store:
             known, completions = commits(store), completion_keys(store)
         kill(int((out / "store" / "server.pid").read_text()))
-        _, said = driver.communicate(timeout=300)
+        _, said = driver.communicate(timeout=TIMEOUT_S)
         assert driver.returncode == 0, said
     _check(out, known, completions)
 
@@ -106,7 +107,7 @@ def test_ctrl_c_finishes_what_is_paid_for_and_says_how_to_go_on(tmp_path: Path) 
     with started(*_words(out, "execution=local")) as driver:
         wait_until(lambda: committed(out) >= 1, "the first child")
         os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to the workers too
-        _, said = driver.communicate(timeout=120)
+        _, said = driver.communicate(timeout=TIMEOUT_S)
     assert driver.returncode == 1
     last = said.strip().splitlines()[-1]
     assert last.startswith("csro: interrupted; nothing is lost, go on with: csro run demo --resume")

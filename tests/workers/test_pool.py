@@ -181,7 +181,7 @@ def test_scorers_end_with_a_driver_that_is_killed(tmp_path: Path) -> None:
         wait_until(lambda: len(_scorers(driver.pid)) > 0, "a scorer")
         scorers = _scorers(driver.pid)
         driver.kill()
-        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in scorers), "the scorers' end", 30)
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in scorers), "the scorers' end")
     stop_store(tmp_path / "run")
 
 

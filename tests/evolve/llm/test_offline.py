@@ -144,7 +144,7 @@ def _play(programs: list[str], directory: Path) -> list[str]:
         capture_output=True,
         text=True,
         cwd=directory,
-        timeout=300,
+        timeout=900,
         check=True,
     )
     outcomes: list[str] = json.loads(result.stdout)
