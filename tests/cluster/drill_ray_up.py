@@ -69,18 +69,26 @@ class Outside:
     def get(self, path: str) -> Any:
         token = Path(self.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
         request = urllib.request.Request(DASHBOARD + path, headers={"Authorization": f"Bearer {token}"})
-        return json.load(urllib.request.urlopen(request, timeout=30))
+        end = time.monotonic() + 60
+        while True:
+            try:
+                return json.load(urllib.request.urlopen(request, timeout=30))
+            except OSError:  # a busy dashboard
+                if time.monotonic() > end:
+                    raise
+                time.sleep(1)
 
     def alive(self) -> set[str]:
         """Addresses of the machines that Ray has."""
         with contextlib.suppress(OSError, KeyError, ValueError):
             found = self.get("/nodes?view=summary")["data"]["summary"]
-            return {node["ip"] for node in found if node["raylet"]["state"] == "ALIVE"}
+            return {node["ip"] for node in found if node["raylet"].get("state") == "ALIVE"}
         return set()
 
     def actors(self) -> dict[str, str]:
         """Living actors of csro and the address of the machine that each is on."""
-        nodes = {node["raylet"]["nodeId"]: node["ip"] for node in self.get("/nodes?view=summary")["data"]["summary"]}
+        known = self.get("/nodes?view=summary")["data"]["summary"]
+        nodes = {node["raylet"].get("nodeId"): node["ip"] for node in known}
         found = self.get("/api/v0/actors?detail=1&limit=1000")["data"]["result"]["result"]
         return {each["name"]: nodes[each["node_id"]] for each in found if each["state"] == "ALIVE" and each["name"]}
 

@@ -24,7 +24,8 @@ USER, UID, HOME = "csro", 2099, "/home/csro"
 NAMES = {"head": "10.0.0.1", "one": "10.0.0.2", "two": "10.0.0.3"}
 """The addresses of ``deploy/cluster.yaml``, which is used as it is."""
 OUTSIDE = "10.0.0.100"
-BRIDGE = "csro-drill"
+BRIDGE, HOST = "csro-drill", "csro-drill-host"
+"""The bridge, and the name of the network that it and the near ends of the cables are in."""
 CLONE_NEWNET = 0x40000000
 
 SYSTEMCTL = """#!/bin/sh
@@ -128,8 +129,8 @@ class Machine:
             self._init = None
 
     def cable(self, state: str) -> None:
-        """``up`` or ``down``."""
-        call("ip", "link", "set", f"drill-{self.name}", state)
+        """``up``, or ``down`` as when it is pulled out: its own processes still reach each other."""
+        call("ip", "-n", HOST, "link", "set", f"drill-{self.name}", state)
 
 
 def closed_ancestor(path: Path) -> str:
@@ -153,6 +154,7 @@ def machines(folder: Path) -> Iterator[dict[str, Machine]]:
     home_namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:
         _remove_network()
+        call("ip", "netns", "attach", HOST, str(os.getpid()))
         call("ip", "link", "add", BRIDGE, "type", "bridge")
         call("ip", "link", "set", BRIDGE, "up")
         for name, address in {**NAMES, "outside": OUTSIDE}.items():
@@ -191,6 +193,7 @@ def _remove_network() -> None:
         call("ip", "netns", "delete", f"csro-drill-{name}", check=False)
         call("ip", "link", "delete", f"drill-{name}", check=False)
     call("ip", "link", "delete", BRIDGE, check=False)
+    call("ip", "netns", "delete", HOST, check=False)
 
 
 def _furnish(machine: Machine, folder: Path) -> None:
