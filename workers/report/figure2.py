@@ -55,14 +55,14 @@ class Panel:
 
 
 def panels(run: RunFiles) -> list[Panel]:
-    """One a start; empty for runs whose events hold no social welfare."""
+    """One a start; empty for runs of other methods, and where no search made a proposal."""
     if run.summary.get("method") != "pibr":
         return []
     made = []
     for start, steps in sorted(_steps(run).items()):
         title = f"Social welfare over optimisation steps, start {start}"
         made.append(Panel(start, tuple(steps), _chart(steps, title)))
-    return made if any(step.episodes for panel in made for step in panel.steps) else []
+    return made
 
 
 def standalone(made: Sequence[Panel], title: str, columns: int = 3) -> str:
