@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -18,22 +17,27 @@ T = TypeVar("T")
 
 _teller = threading.Lock()  # held by the one thread of this process that tells of the pause
 
+_NEVER = threading.Event()
 
 
-def when_there_is_room(attempt: Callable[[], T], say: Callable[[str], None]) -> T:
-    """``attempt`` until it no longer raises :class:`StoreFullError`; ``say`` is told once at each end of the wait,
-    however many threads of this process wait."""
+def when_there_is_room(
+    attempt: Callable[[], T], say: Callable[[str], None], closing: threading.Event = _NEVER
+) -> T:
+    """``attempt`` until it no longer raises :class:`StoreFullError`, or ``closing`` is set. ``say`` is told once at
+    each end of the wait, however many threads of this process wait."""
     telling = False
     try:
         while True:
             try:
                 result = attempt()
             except StoreFullError as full:
+                if closing.is_set():
+                    raise
                 if not telling and _teller.acquire(blocking=False):
                     telling = True
                     say(f"paused until there is room: {full}")
                 with _interruptible():
-                    time.sleep(POLL_S)
+                    closing.wait(POLL_S)
                 continue
             if telling:
                 say("there is room on the store's disk again: going on")

@@ -74,6 +74,7 @@ class Connection:
 
     def __init__(self, url: str, data_dir: Path | None = None) -> None:
         self._data_dir = data_dir
+        self._closing = threading.Event()
         self._connect(url)
         backoff = ExponentialWithJitterBackoff(base=0.02, cap=1.0)
         self._retry = Retry(backoff, RETRIES_AT_OPENING, (redis.ConnectionError, redis.TimeoutError))
@@ -121,15 +122,19 @@ class Connection:
         except NoScriptError:
             return self.call("EVAL", text, len(keys), *keys, *arguments)
 
+    def stop_waiting(self) -> None:
+        """Calls no longer wait for a server that is gone, nor for room on its disk, and bring no server back."""
+        self._closing.set()
+
     def close(self) -> None:
         self._client.close()
 
     def _attempt(self, send: Callable[[], T]) -> T:
-        return when_there_is_room(lambda: self._once(send), to_stderr)
+        return when_there_is_room(lambda: self._once(send), to_stderr, self._closing)
 
     def _once(self, send: Callable[[], T]) -> T:
         try:
-            return self._retry.call_with_retry(send, self._heal, is_retryable=_is_passing)
+            return self._retry.call_with_retry(send, self._heal, is_retryable=self._is_worth_another)
         except (redis.AuthenticationError, AuthorizationError, NoPermissionError) as error:
             raise StoreUnavailableError(
                 f"the store at {self.name} refused our name or password ({error}): check CSRO_REDIS_URL"
@@ -143,9 +148,12 @@ class Connection:
                 raise refusal from error
             raise
 
+    def _is_worth_another(self, error: Exception) -> bool:
+        return _is_passing(error) and not self._closing.is_set()
+
     def _heal(self, error: Exception) -> None:
         """After a lost connection: bring the embedded server back (one process does, the others wait for it)."""
-        if self._data_dir is not None and _is_passing(error):
+        if self._data_dir is not None and self._is_worth_another(error):
             url = ensure_server(self._data_dir, revive=True)
             if url != self.url:
                 self._connect(url)
@@ -266,5 +274,6 @@ class RedisStore:
     def close(self) -> None:
         """Ends what is under way and closes this process's connections; the server and the data stay."""
         self._closed.set()
+        self._connection.stop_waiting()
         self.aside.close()
         self._connection.close()

@@ -21,7 +21,7 @@ import pytest
 from archive_builders import PROMPT, completion
 
 from evolve.archive import pause, server
-from evolve.archive.core import SchemaVersionError, StoreUnavailableError
+from evolve.archive.core import SchemaVersionError, StoreFullError, StoreUnavailableError
 from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import ensure_server, find_server, stop_server
 
@@ -377,6 +377,25 @@ def test_a_full_disk_pauses_and_nothing_acknowledged_is_lost(
     kill(data)
     assert sorted(event["number"] for event in store.events()) == sorted(acknowledged)
     assert len(acknowledged) > before
+
+
+def test_closing_ends_the_wait_for_room_in_other_threads() -> None:
+    closing, waiting = threading.Event(), threading.Event()
+
+    def full() -> None:
+        waiting.set()
+        raise StoreFullError("full")
+
+    def wait() -> None:
+        with pytest.raises(StoreFullError):
+            pause.when_there_is_room(full, lambda line: None, closing)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert waiting.wait(60)
+    closing.set()
+    thread.join(60)
+    assert not thread.is_alive()
 
 
 def test_ctrl_c_ends_the_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
