@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -19,10 +18,9 @@ T = TypeVar("T")
 _teller = threading.Lock()  # held by the one thread of this process that tells of the pause
 
 
-
-def when_there_is_room(attempt: Callable[[], T], say: Callable[[str], None]) -> T:
+def when_there_is_room(attempt: Callable[[], T], say: Callable[[str], None], ending: threading.Event) -> T:
     """``attempt`` until it no longer raises :class:`StoreFullError`; ``say`` is told once at each end of the wait,
-    however many threads of this process wait."""
+    however many threads of this process wait. Raises the error once ``ending`` is set."""
     telling = False
     try:
         while True:
@@ -33,7 +31,8 @@ def when_there_is_room(attempt: Callable[[], T], say: Callable[[str], None]) -> 
                     telling = True
                     say(f"paused until there is room: {full}")
                 with _interruptible():
-                    time.sleep(POLL_S)
+                    if ending.wait(POLL_S):
+                        raise
                 continue
             if telling:
                 say("there is room on the store's disk again: going on")
