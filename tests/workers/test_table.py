@@ -316,6 +316,21 @@ def test_rows_under_several_models(tmp_path: Path) -> None:
     assert (experiment.llm.model, experiment.budget.llm_calls, experiment.seed) == ("openai:m", 36, 3)
 
 
+def test_rows_are_listed_under_their_models_too() -> None:
+    listed = finished(csro("table", "pibr", "--rows", "penalty*", "--models", "openai:m", "offline", "--list"))
+    names = ["penalty@openai:m", "penalty@offline", "penalty/exact_best_response", "penalty/offline"]
+    assert listed.stdout.split() == names
+
+
+def test_the_foot_says_what_the_runs_were_given() -> None:
+    assert Request().in_words(None) == "Budget of each run: its preset's."
+    given = Request(("budget.llm_calls=5", "psro.iterations=2"), calls=12, matches=7).in_words(3.5)
+    assert given == (
+        "Budget of each run: 12 LLM calls, 7 matches per bot at the end; "
+        "over it --set budget.llm_calls=5 psro.iterations=2; 3.5 USD for all cells."
+    )
+
+
 def test_a_model_is_named_in_one_place(tmp_path: Path) -> None:
     both = ["--models", "offline", "--set", "llm.model=offline"]
     refused = csro("table", "pibr", "--out", str(tmp_path), *both)
