@@ -120,7 +120,8 @@ class ActionHistoryGame(Game, Protocol):
     def num_rounds(self) -> int: ...
 
     def returns_from_actions(self, actions: ActionArray) -> FloatArray:
-        """Returns of shape ``(N, 2)`` from joint actions of shape ``(N, num_rounds, 2)``."""
+        """Returns of shape ``(N, 2)`` from joint actions of shape ``(N, T, 2)``: what the first T rounds bring, T being
+        at most ``num_rounds``."""
         ...
 
 

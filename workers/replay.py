@@ -26,7 +26,7 @@ from workers.controller import Controller, Outcome
 from workers.experiment import Experiment
 from workers.fleet import OrderError, ReplayFleet
 from workers.pool import LocalPool, PoolScorer, default_size
-from workers.run import llm_name
+from workers.run import llm_name, versions
 from workers.run_directory import RunDirectory
 from workers.scorer import ScorerConfig
 from workers.telemetry import Telemetry
@@ -99,11 +99,19 @@ def first_difference(recorded: Sequence[Mapping[str, Any]], repeated: Sequence[M
     for before, after in zip(first, second, strict=False):
         if before != after:
             keys = [key for key in before if before.get(key) != after.get(key)]
-            shown = ", ".join(f"{key} {before.get(key)!r} became {after.get(key)!r}" for key in keys[:3])
-            return f"{_place(before)}: {shown}"
+            shown = [f"{key} {before.get(key)!r} became {after.get(key)!r}" for key in keys[:3]]
+            shown += [f"{key} is not in the recording" for key in after if key not in before][:3]
+            return f"{_place(before)}: {', '.join(shown)}"
     if len(first) != len(second):
         return f"the run has {len(first)} commits and promotions, its replay {len(second)}"
     return None
+
+
+def other_versions(summary: Mapping[str, Any]) -> str:
+    """Of what a run was computed with, that which is of another version here: it may be why a replay differs."""
+    recorded = summary.get("versions")
+    pairs = [(name, recorded.get(name), now) for name, now in versions().items()] if isinstance(recorded, dict) else []
+    return "; ".join(f"{name} {then} then, {now} now" for name, then, now in pairs if then not in (None, now))
 
 
 def _summary_difference(summary: Mapping[str, Any], outcome: Outcome) -> str | None:

@@ -121,12 +121,15 @@ class RunDirectory:
     # -- writing -----------------------------------------------------------------------------------------------
 
     def write_text(self, name: str, text: str) -> None:
+        self._write(name, (text,))
+
+    def _write(self, name: str, parts: Iterable[str]) -> None:
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
+                file.writelines(parts)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)
@@ -137,7 +140,8 @@ class RunDirectory:
         self.write_text(name, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
     def write_events(self, events: Iterable[Mapping[str, object]]) -> None:
-        self.write_text("events.jsonl", "".join(json.dumps(dict(event)) + "\n" for event in events))
+        """Line by line: the events of a long run need not all be held at a time."""
+        self._write("events.jsonl", (json.dumps(dict(event)) + "\n" for event in events))
 
     def write_policies(self, pools: Iterable[PolicyPool]) -> None:
         """One file per pooled policy, named by its place, name and id."""

@@ -31,6 +31,8 @@ if proposal >= settings.proposals then
   return nil
 end
 redis.call('HINCRBY', STATE, 'next', 1)
+-- The proposal's number is all that is read back, as the entry's id. An entry needs a field: this one is for people who
+-- look at the stream.
 redis.call('XADD', WORK, entry_of(proposal), 'island', proposal % settings.num_islands)
 redis.call('XREADGROUP', 'GROUP', GROUP, nonce, 'COUNT', 1, 'STREAMS', WORK, '>')
 return ticket(entry_of(proposal))

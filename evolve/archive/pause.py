@@ -17,14 +17,10 @@ T = TypeVar("T")
 
 _teller = threading.Lock()  # held by the one thread of this process that tells of the pause
 
-_NEVER = threading.Event()
 
-
-def when_there_is_room(
-    attempt: Callable[[], T], say: Callable[[str], None], closing: threading.Event = _NEVER
-) -> T:
-    """``attempt`` until it no longer raises :class:`StoreFullError`, or ``closing`` is set. ``say`` is told once at
-    each end of the wait, however many threads of this process wait."""
+def when_there_is_room(attempt: Callable[[], T], say: Callable[[str], None], closing: threading.Event) -> T:
+    """``attempt`` until it no longer raises :class:`StoreFullError`; ``say`` is told once at each end of the wait,
+    however many threads of this process wait. Raises the error once ``closing`` is set."""
     telling = False
     try:
         while True:

@@ -34,10 +34,11 @@ from evolve.archive.store import Record
 from evolve.llm.budget import Budget
 
 RETRIES = 120
-"""Of a call on an open store: about a minute, in which a server may be restarted."""
+"""Of a call to a server that answered the last one: about a minute, in which it may be restarted."""
 
-RETRIES_AT_OPENING = 3
-"""Of the first call: a wrong address should be told at once."""
+RETRIES_OF_THE_SILENT = 3
+"""Of a call to one that did not: a wrong address is told at once, and calls that queue for a server that is gone do not
+wait a minute each."""
 
 SOCKET_TIMEOUT_S = 30.0
 
@@ -77,9 +78,8 @@ class Connection:
         self._closing = threading.Event()
         self._connect(url)
         backoff = ExponentialWithJitterBackoff(base=0.02, cap=1.0)
-        self._retry = Retry(backoff, RETRIES_AT_OPENING, (redis.ConnectionError, redis.TimeoutError))
+        self._retry = Retry(backoff, RETRIES_OF_THE_SILENT, (redis.ConnectionError, redis.TimeoutError))
         self.call("PING")
-        self._retry.update_retries(RETRIES)
 
     def _connect(self, url: str) -> None:
         self.url = url
@@ -134,12 +134,13 @@ class Connection:
 
     def _once(self, send: Callable[[], T]) -> T:
         try:
-            return self._retry.call_with_retry(send, self._heal, is_retryable=self._is_worth_another)
+            answer = self._retry.call_with_retry(send, self._heal, is_retryable=self._is_worth_another)
         except (redis.AuthenticationError, AuthorizationError, NoPermissionError) as error:
             raise StoreUnavailableError(
                 f"the store at {self.name} refused our name or password ({error}): check CSRO_REDIS_URL"
             ) from error
         except (redis.ConnectionError, redis.TimeoutError) as error:
+            self._retry.update_retries(RETRIES_OF_THE_SILENT)  # those of other threads, under way, too
             raise StoreUnavailableError(
                 f"the store at {self.name} does not answer ({error}): start it, or mend CSRO_REDIS_URL, {RESUME_HINT}"
             ) from error
@@ -147,6 +148,8 @@ class Connection:
             if refusal := self._refusal(error):
                 raise refusal from error
             raise
+        self._retry.update_retries(RETRIES)
+        return answer
 
     def _is_worth_another(self, error: Exception) -> bool:
         return _is_passing(error) and not self._closing.is_set()
@@ -195,7 +198,6 @@ class RedisStore:
     def __init__(self, url: str, run_id: str, data_dir: Path | None = None) -> None:
         self.run_id = run_id
         self.data_dir = data_dir
-        self._closed = threading.Event()
         self._keys = Keys(run_id)
         self._connection = Connection(url, data_dir)
         self._check_schema()
@@ -268,7 +270,7 @@ class RedisStore:
     def keep_synced(self) -> None:
         """Has the embedded server's data written to the disk every second from now on, until ``close``."""
         if self.data_dir is not None:
-            arguments = (self.data_dir, self._closed)
+            arguments = (self.data_dir, self._connection.ending)
             threading.Thread(target=sync_every_second, args=arguments, name="store sync", daemon=True).start()
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from evolve.baselines.repeated_games import Context, StagePayoffs, context_of, stage_payoffs
+from evolve.baselines.repeated_games import Context, SelfPlay, StagePayoffs, context_in, stage_payoffs
 from games.core import Game, Move, Observation, PolicyFactory
 
 _RECALLS = (1, 10)
@@ -42,9 +42,7 @@ class GreedyPolicy:
         self._none = [0.0] * len(payoffs)
 
     def act(self, observation: Observation) -> Move:
-        mine: Sequence[int] = observation["my_actions"]  # type: ignore[assignment]
-        theirs: Sequence[int] = observation["opponent_actions"]  # type: ignore[assignment]
-        values = self._values.get(context_of(mine, theirs, self._recall), self._none)
+        values = self._values.get(context_in(observation, self._recall), self._none)
         best = [value >= max(values) - _TIE for value in values]
         return [float(chosen) / sum(best) for chosen in best]
 
@@ -54,21 +52,18 @@ def trained(payoffs: StagePayoffs, settings: QLearningSettings) -> Mapping[Conte
     """Action values by state, of one learner that plays a single match against itself and learns from both seats.
 
     The same arguments give the same values."""
-    actions, recall, rng = len(payoffs), settings.recall, np.random.default_rng(settings.seed)
+    actions, match, rng = len(payoffs), SelfPlay(settings.recall), np.random.default_rng(settings.seed)
     values: dict[Context, list[float]] = {}
     explores = rng.random((settings.rounds, 2)) < np.linspace(
         settings.first_epsilon, settings.last_epsilon, settings.rounds
     ).reshape(-1, 1)
     tried = rng.integers(actions, size=(settings.rounds, 2))
-    histories: tuple[list[int], list[int]] = [], []
-    states: list[Context] = [(), ()]
+    states = match.contexts()
     for explore, random in zip(explores.tolist(), tried.tolist(), strict=True):
         rows = [values.setdefault(state, [0.0] * actions) for state in states]
         joint = [random[seat] if explore[seat] else _greedy(rows[seat], random[seat]) for seat in (0, 1)]
-        for history, action in zip(histories, joint, strict=True):
-            history.append(action)
-            del history[:-recall or None]
-        states = [context_of(*histories, recall), context_of(*histories[::-1], recall)]
+        match.play(joint)
+        states = match.contexts()
         for seat, row in enumerate(rows):
             reward = payoffs[joint[seat]][joint[1 - seat]]
             ahead = max(values.get(states[seat], (0.0,)))

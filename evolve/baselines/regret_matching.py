@@ -16,7 +16,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from evolve.baselines.repeated_games import Context, StagePayoffs, context_of, stage_payoffs
+from evolve.baselines.repeated_games import Context, SelfPlay, StagePayoffs, context_in, stage_payoffs
 from games.core import Game, Move, Observation, PolicyFactory
 
 _ONLINE_RECALLS = (0, 1, 2, 3)
@@ -60,11 +60,10 @@ class OnlineRegretMatching:
         self._context: Context = ()
 
     def act(self, observation: Observation) -> Move:
-        mine: Sequence[int] = observation["my_actions"]  # type: ignore[assignment]
         theirs: Sequence[int] = observation["opponent_actions"]  # type: ignore[assignment]
         if theirs:
             self._regrets.learn(self._context, theirs[-1])
-        self._context = context_of(mine, theirs, self._recall)
+        self._context = context_in(observation, self._recall)
         return self._regrets.mixture(self._context)
 
 
@@ -77,9 +76,7 @@ class TrainedRegretMatching:
         self._uniform = [1.0 / len(payoffs)] * len(payoffs)
 
     def act(self, observation: Observation) -> Move:
-        mine: Sequence[int] = observation["my_actions"]  # type: ignore[assignment]
-        theirs: Sequence[int] = observation["opponent_actions"]  # type: ignore[assignment]
-        return self._averages.get(context_of(mine, theirs, self._recall), self._uniform)
+        return self._averages.get(context_in(observation, self._recall), self._uniform)
 
 
 @lru_cache(maxsize=8)
@@ -91,18 +88,15 @@ def trained(
     The learner sees each round from both seats and learns from both. The same arguments give the same strategy."""
     learner, rng = Regrets(payoffs), np.random.default_rng(seed)
     sums: defaultdict[Context, list[float]] = defaultdict(lambda: [0.0] * len(payoffs))
-    draws = rng.random((rounds, 2))
-    histories: tuple[list[int], list[int]] = [], []
+    draws, match = rng.random((rounds, 2)), SelfPlay(recall)
     for first_draw, second_draw in draws.tolist():
-        contexts = context_of(*histories, recall), context_of(*histories[::-1], recall)
+        contexts = match.contexts()
         mixtures = [learner.mixture(context) for context in contexts]
         actions = [_drawn(*pair) for pair in zip(mixtures, (first_draw, second_draw), strict=True)]
         for seat, context in enumerate(contexts):
             sums[context] = [total + p for total, p in zip(sums[context], mixtures[seat], strict=True)]
             learner.learn(context, actions[1 - seat])
-        for history, action in zip(histories, actions, strict=True):
-            history.append(action)
-            del history[:-recall or None]
+        match.play(actions)
     return {context: [total / sum(totals) for total in totals] for context, totals in sums.items()}
 
 

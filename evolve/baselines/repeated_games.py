@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from games.core import ActionHistoryGame, Game
+from games.core import ActionHistoryGame, Game, Observation
 from games.protocols import implements
 
 StagePayoffs = tuple[tuple[float, ...], ...]
@@ -21,6 +21,32 @@ def context_of(mine: Sequence[int], theirs: Sequence[int], recall: int) -> Conte
     if recall == 0:
         return ()
     return tuple(action for joint in zip(mine[-recall:], theirs[-recall:], strict=True) for action in joint)
+
+
+def context_in(observation: Observation, recall: int) -> Context:
+    """As :func:`context_of`, of what a player observes."""
+    mine: Sequence[int] = observation["my_actions"]  # type: ignore[assignment]
+    theirs: Sequence[int] = observation["opponent_actions"]  # type: ignore[assignment]
+    return context_of(mine, theirs, recall)
+
+
+class SelfPlay:
+    """One match that a learner plays against itself, of which it remembers the last ``recall`` rounds."""
+
+    def __init__(self, recall: int) -> None:
+        self._recall = recall
+        self._histories: tuple[list[int], list[int]] = [], []
+
+    def contexts(self) -> tuple[Context, Context]:
+        """The context of each seat before the next round."""
+        first, second = self._histories
+        return context_of(first, second, self._recall), context_of(second, first, self._recall)
+
+    def play(self, joint: Sequence[int]) -> None:
+        """A round of one action by each seat."""
+        for history, action in zip(self._histories, joint, strict=True):
+            history.append(action)
+            del history[: -self._recall or None]
 
 
 def stage_payoffs(game: Game) -> StagePayoffs | None:

@@ -42,7 +42,8 @@ class RecordedLLM:
         self._completions = completions
         self._ledger = ledger
         self._flights: dict[str, _Flight] = {}
-        self._calling: set[asyncio.Task[Completion]] = set()
+        self._reserving = asyncio.Lock()
+        self._unsettled: set[asyncio.Task[Completion]] = set()
         self._unstored: dict[str, Completion] = {}
 
     @property
@@ -85,11 +86,16 @@ class RecordedLLM:
                     del self._flights[key]
 
     async def _fetch(self, key: str, model: str, prompt: Prompt) -> Completion:
-        is_new = key not in self._unstored and await self._reserve(key, _estimate(model, prompt))
-        recorded = None if is_new else await self._aside(self._completions.get, key)
-        if recorded is None and key not in self._unstored:
-            self._unstored[key] = await self._call(key, prompt)
-        return await self._aside(self._book, key, prompt, recorded)
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            is_new = await self._reserve(key, _estimate(model, prompt), task)
+            recorded = None if is_new else await self._aside(self._completions.get, key)
+            if recorded is None and key not in self._unstored:
+                self._unstored[key] = await self._call(key, prompt)
+            return await self._aside(self._book, key, prompt, recorded)
+        finally:
+            self._unsettled.discard(task)
 
     def _book(self, key: str, prompt: Prompt, recorded: Completion | None) -> Completion:
         """Stores the answer that was given, if none is ``recorded``, and settles."""
@@ -102,27 +108,32 @@ class RecordedLLM:
         return recorded
 
     async def _call(self, key: str, prompt: Prompt) -> Completion:
-        task = asyncio.current_task()
-        assert task is not None
-        self._calling.add(task)
         answered = False
         try:
             completion = await self._inner.complete(prompt)
             answered = True
             return completion
         finally:
-            self._calling.discard(task)
             if not answered:
                 self._ledger.release(key)
 
-    async def _reserve(self, key: str, estimate: Usage) -> bool:
+    async def _reserve(self, key: str, estimate: Usage, task: asyncio.Task[Completion]) -> bool:
+        """As :meth:`Ledger.reserve`; ``task`` is then among those that are yet to settle.
+
+        One after the other, so that what stood in the way of a refused reservation is known: nothing joins meanwhile,
+        and what settles meanwhile is among ``others``, so that the ledger is asked once more."""
         while True:
-            try:
-                return await self._aside(self._ledger.reserve, key, estimate)
-            except BudgetExhaustedError:
-                if not self._calling:
-                    raise
-            await asyncio.wait(self._calling, return_when=asyncio.FIRST_COMPLETED)
+            async with self._reserving:
+                others = set(self._unsettled)
+                try:
+                    is_new = await self._aside(self._ledger.reserve, key, estimate)
+                except BudgetExhaustedError:
+                    if not others:
+                        raise
+                else:
+                    self._unsettled.add(task)
+                    return is_new
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
 
 
 def teach(llm: LLM, request: str, success: float) -> None:

@@ -185,6 +185,20 @@ def test_seats_of_a_symmetric_game_are_exchangeable(symmetric_game: Game) -> Non
     assert abs(first.mean() - second.mean()) <= 4.5 * noise + 1e-9
 
 
+def test_returns_are_told_from_the_actions_of_a_match_and_of_its_first_rounds(game: Game) -> None:
+    if not isinstance(game, ActionHistoryGame):
+        return  # it need not tell them
+    log = record_match(game, [random_policy(game)] * game.spec.num_players, SEEDS[0])
+    actions = np.array([[joint[0], joint[1]] for joint in log.actions], dtype=np.uint8)[np.newaxis]
+    assert actions.shape == (1, game.num_rounds, 2)
+    assert game.returns_from_actions(actions).tolist() == [log.returns.tolist()]
+    for rounds in {1, max(1, game.num_rounds // 2)}:
+        cut = game.returns_from_actions(actions[:, :rounds])
+        again = game.returns_from_actions(np.repeat(actions[:, :rounds], 2, axis=0))
+        assert cut.shape == (1, 2) and again.tolist() == [*cut.tolist(), *cut.tolist()]
+        assert (np.abs(cut) <= np.abs(game.spec.return_range).max() * rounds / game.num_rounds).all()
+
+
 def _population(game: Game) -> Mapping[str, PolicyFactory]:
     return game.reference_population()
 

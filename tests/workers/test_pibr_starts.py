@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ DYNAMICS = {"vanilla": [4, 2, 6] * 3, "climbing": [22, 14, 14] * 3, "penalty": [
 SMALL = ("pibr.welfare_matches=2", "workers.scorers=1")
 
 
-def rows(out: Path, *patterns: str) -> dict[str, dict[str, Any]]:
-    sets = [word for override in SMALL for word in ("--set", override)]
+def rows(out: Path, *patterns: str, more: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    sets = [word for override in (*SMALL, *more) for word in ("--set", override)]
     result = finished(csro("table", "pibr_starts", "--rows", *patterns, "--out", str(out), "--json", *sets))
     return {row["name"]: row["figures"] for row in json.loads(result.stdout)["rows"]}
 
@@ -38,6 +39,14 @@ def test_exact_dynamics_of_all_three_games(tmp_path: Path) -> None:
 def test_the_exact_oracle_goes_where_the_dynamics_go(tmp_path: Path) -> None:
     found = rows(tmp_path, "climbing/exact_best_response")["climbing/exact_best_response"]
     assert (reached(found), found["As exact"]["mean"]) == (DYNAMICS["climbing"], 9)
+
+
+def test_the_dynamics_go_as_far_as_the_runs_beside_them(tmp_path: Path) -> None:
+    """One outer loop: from each row, the best answer of player 0 alone. The nine starts are the table's own."""
+    few = ("pibr.iterations=1", "pibr.starts=3", "pibr.initial=seed")
+    found = rows(tmp_path, "climbing/exact_best_response", "climbing/dynamics", more=few)
+    oracle, dynamics = (reached(figures) for figures in found.values())
+    assert oracle == dynamics != DYNAMICS["climbing"]
 
 
 def test_starts_that_go_elsewhere_do_not_count() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,22 @@ def test_a_damaged_event_log_is_one_line(tmp_path: Path, text: str) -> None:
     (run.path / "events.jsonl").unlink()
     with pytest.raises(RunDirectoryError, match=r"no events\.jsonl"):
         run.events()
+
+
+def test_events_are_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    run, _ = made(tmp_path)
+    events: list[dict[str, object]] = [{"type": "commit", "proposal": n} for n in range(3)]
+    run.write_events(iter(events))
+    assert run.events() == events
+
+    def torn() -> Iterator[dict[str, object]]:
+        yield {"type": "commit", "proposal": 9}
+        raise OSError("the store is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        run.write_events(torn())
+    assert run.events() == events
+    assert {path.name for path in run.path.iterdir()} == {"experiment.toml", "events.jsonl"}
 
 
 def test_a_run_of_another_experiment_is_not_gone_on_with(tmp_path: Path) -> None:

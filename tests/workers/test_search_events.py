@@ -14,7 +14,8 @@ from evolve.oracles.archive_search import Effort
 from evolve.oracles.core import BestResponseTask
 from evolve.psro import IterationRecord
 from tests.evolve.oracles.toys import SEED, ScriptedLLM, World, answer, by_index, program, task
-from workers.replay import first_difference
+from workers.replay import first_difference, other_versions
+from workers.run import versions
 from workers.search_events import lineage, log_search
 
 
@@ -73,6 +74,18 @@ def test_the_lineage_of_a_carried_program_goes_on_in_the_search_that_made_it() -
     assert descent == lineage(world.store, world.archive, first, program(4.0).id)
     assert descent[0]["operator"] == "new"
     assert SEED.id not in {entry["id"] for entry in descent}
+
+
+def test_what_an_older_recording_lacks_is_named() -> None:
+    old = {"type": "commit", "task": "br-000", "proposal": 1, "id": "a"}
+    told = first_difference([old], [{**old, "notes": ""}])
+    assert told == "task br-000, proposal 1: notes is not in the recording"
+
+
+def test_versions_that_a_run_was_made_with_are_told_where_they_differ() -> None:
+    now = versions()
+    assert other_versions({"versions": now}) == other_versions({}) == ""
+    assert other_versions({"versions": {**now, "csro": "0.0.1"}}) == f"csro 0.0.1 then, {now['csro']} now"
 
 
 def test_a_replay_compares_the_later_of_two_promotions_of_one_search() -> None:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from evolve.llm.budget import Usage
+from evolve.archive.redis import open_store
+from evolve.archive.server import running_server
+from evolve.llm.budget import Budget, Usage
 from evolve.llm.pricing import price_of
 from evolve.oracles.registry import oracle_kinds
 from tests.evolve.llm.loopback import Fault, Loopback, offline_answers
 from tests.workers.runs import csro, finished
+from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError
+from workers.experiment import Experiment
 from workers.run_directory import RunDirectory
 from workers.settings import load_experiment
-from workers.table import layout
+from workers.table import layout, work
 from workers.table.core import Cell, CellResult, Column, Request, Row, Table
 from workers.table.models import by_model
 from workers.table.population import METHODS
@@ -112,6 +118,62 @@ def test_a_cell_that_failed_has_cost_what_its_run_spent(tmp_path: Path) -> None:
     assert all(isinstance(cell, Missing) and cell.failed for cell in found.values())
     _, second = RunDirectory.open(directory.cell(row, 2))
     assert second.budget.usd == pytest.approx(1.0 - spent.usd)
+
+
+class Spoiled:
+    """Fails with a store behind it that another csro has written."""
+
+    def compute(self, cell: Cell) -> CellResult:
+        run, experiment = RunDirectory.create(load_experiment("demo"), "demo", str(cell.path))
+        with closing(open_store(experiment.run_id, run.store)) as store:
+            store.connection.call("SET", f"{{csro:{experiment.run_id}}}:schema", "99")
+        raise RunFailedError("the provider is gone")
+
+
+def test_a_store_that_does_not_tell_what_was_spent_leaves_the_other_cells(tmp_path: Path) -> None:
+    row = Row("run", ("Run",), Spoiled())
+    directory = TableDirectory(tmp_path, "spoiled", Request())
+    with Telemetry(quiet=True) as telemetry:
+        found = fill(directory, [row], [1, 2], Request(), None, telemetry)
+    assert found == {("run", seed): Missing("the provider is gone") for seed in (1, 2)}
+    assert not any(running_server(directory.cell(row, seed) / "store") for seed in (1, 2))
+
+
+class Spending:
+    """Stands for runs: each spends something, then ``ends``. Notes the limit it was given."""
+
+    def __init__(self, usd: Sequence[float], ends: type[Exception]) -> None:
+        self.limits: list[float | None] = []
+        self._usd, self._ends = iter(usd), ends
+
+    def __call__(self, experiment: Experiment, run: RunDirectory, telemetry: Telemetry) -> dict[str, Any]:
+        self.limits.append(experiment.budget.usd)
+        with closing(open_store(experiment.run_id, run.store)) as store:
+            store.ledger(Budget()).settle(f"call {len(self.limits)}", Usage(1, 1, 1, next(self._usd)))
+        raise self._ends("the provider is gone")
+
+
+def test_a_cell_that_is_tried_again_may_spend_what_the_table_has_left_by_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first tries leave 0.5 of 3 USD, which the first cell may add to its 2; then 2 more are granted."""
+    runs = Spending([2.0, 0.5, 0.0, 0.0, 0.0, 0.0], RunFailedError)
+    monkeypatch.setattr(work, "run_experiment", runs)
+    row = Row("run", ("Run",), RunPreset("demo"))
+    directory = TableDirectory(tmp_path, "spending", Request())
+    with Telemetry(quiet=True) as telemetry:
+        for usd in (3.0, 3.0, 5.0):
+            fill(directory, [row], [1, 2], Request(), usd, telemetry)
+    assert runs.limits == [3.0, 1.0, 2.5, 1.0, 4.5, 3.0]
+
+
+def test_what_an_interrupted_cell_has_spent_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "run_experiment", Spending([2.0], RunInterruptedError))
+    row = Row("run", ("Run",), RunPreset("demo"))
+    directory = TableDirectory(tmp_path, "interrupted", Request())
+    with Telemetry(quiet=True) as telemetry, pytest.raises(RunInterruptedError):
+        fill(directory, [row], [1], Request(), 3.0, telemetry)
+    assert spending(directory.cell(row, 1)).usd == 2.0
 
 
 def test_a_directory_belongs_to_one_request(tmp_path: Path) -> None:
@@ -252,6 +314,21 @@ def test_rows_under_several_models(tmp_path: Path) -> None:
     assert isinstance(work, RunPreset)
     experiment = load_experiment(work.preset, work.settings(Request(("oracle.steps=2",), calls=36), 3))
     assert (experiment.llm.model, experiment.budget.llm_calls, experiment.seed) == ("openai:m", 36, 3)
+
+
+def test_rows_are_listed_under_their_models_too() -> None:
+    listed = finished(csro("table", "pibr", "--rows", "penalty*", "--models", "openai:m", "offline", "--list"))
+    names = ["penalty@openai:m", "penalty@offline", "penalty/exact_best_response", "penalty/offline"]
+    assert listed.stdout.split() == names
+
+
+def test_the_foot_says_what_the_runs_were_given() -> None:
+    assert Request().in_words(None) == "Budget of each run: its preset's."
+    given = Request(("budget.llm_calls=5", "psro.iterations=2"), calls=12, matches=7).in_words(3.5)
+    assert given == (
+        "Budget of each run: 12 LLM calls, 7 matches per bot at the end; "
+        "over it --set budget.llm_calls=5 psro.iterations=2; 3.5 USD for all cells."
+    )
 
 
 def test_a_model_is_named_in_one_place(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from workers.commands.common import add_overrides, check_isolation
-from workers.replay import replay
+from workers.replay import other_versions, replay
 from workers.run_directory import RunDirectory
 from workers.settings import load_experiment
 from workers.telemetry import Telemetry
@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     with Telemetry() as telemetry:
         check_isolation(experiment, telemetry)
         difference = replay(directory, experiment, telemetry)
+    if difference is not None and (others := other_versions(directory.summary())):
+        difference += f" (other versions: {others})"
     if arguments.json:
         print(json.dumps({"identical": difference is None, "first_difference": difference}))
     else:

@@ -41,14 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     table = make_table(arguments.name)
     rows = chosen_rows(table, ["*"] if arguments.list and not arguments.rows else arguments.rows)
-    if arguments.list:
-        names = [row.name for row in rows]
-        print(json.dumps(names) if arguments.json else "\n".join(names))
-        return 0
     if arguments.models:
         if any(override.partition("=")[0].strip() == "llm.model" for override in arguments.overrides):
             raise UsageError("--models and --set llm.model=... both name the model: give one of them")
         table, rows = by_model(table, rows, list(dict.fromkeys(arguments.models)))
+    if arguments.list:
+        names = [row.name for row in rows]
+        print(json.dumps(names) if arguments.json else "\n".join(names))
+        return 0
     seeds = sorted({seed for group in arguments.seeds for seed in group}) or list(table.seeds)
     request = Request(tuple(arguments.overrides), arguments.calls, arguments.iterations, arguments.matches)
     directory = TableDirectory(arguments.out or Path("tables") / arguments.name, arguments.name, request)
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             filled = fill(directory, rows, seeds, request, arguments.usd, telemetry)
         except RunInterruptedError:
             raise RunFailedError("interrupted; nothing is lost: the same command goes on") from None
-    table = replace(table, notes=(*table.notes, request.in_words()))
+    table = replace(table, notes=(*table.notes, request.in_words(arguments.usd)))
     found = layout.lines(table, rows, seeds, filled)
     _write(directory.path, table, found, seeds)
     if arguments.json:

@@ -67,15 +67,15 @@ def render_report(run_dir: Path) -> Path:
     Raises ``FileNotFoundError`` if there is no such directory, ``OSError`` if the page cannot be written.
     """
     run, name = read_run(run_dir), run_dir.resolve().name
-    page = render(run, name, _write_figure2(run, run_dir, name))
+    panels = figure2.panels(run)
+    page = render(run, name, panels, _write_figure2(panels, run, run_dir, name))
     path = run_dir / "report.html"
     path.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
 
 
-def _write_figure2(run: RunFiles, run_dir: Path, name: str) -> str:
+def _write_figure2(panels: Sequence[figure2.Panel], run: RunFiles, run_dir: Path, name: str) -> str:
     """``figure2.svg`` and ``figure2.png``, if the run has that figure. Returns why there is no PNG, if so."""
-    panels = figure2.panels(run)
     if not panels:
         return ""
     title = f"{as_text(run.summary.get('game'))}: social welfare over optimisation steps, run {name}"
@@ -89,9 +89,10 @@ def _write_figure2(run: RunFiles, run_dir: Path, name: str) -> str:
     return ""
 
 
-def render(run: RunFiles, name: str, no_png: str = "") -> str:
-    """The whole page. ``name`` titles a run whose summary gives no id; ``no_png`` says why figure 2 has no PNG."""
-    css, panels = _resource("report.css"), figure2.panels(run)
+def render(run: RunFiles, name: str, panels: Sequence[figure2.Panel], no_png: str) -> str:
+    """The whole page. ``name`` titles a run whose summary gives no id; ``panels`` are those of figure 2, whose files
+    lie beside the page, and ``no_png`` says why there is no PNG among them, if so."""
+    css = _resource("report.css")
     return _template().render(
         run=run,
         name=as_text(run.summary.get("run_id")) or name,

@@ -26,11 +26,16 @@ class Request:
     iterations: int | None = None
     matches: int | None = None
 
-    def in_words(self) -> str:
-        """The budget of each run, for the foot of the table."""
+    def in_words(self, usd: float | None) -> str:
+        """The budget of each run and the settings over it, for the foot of the table, which may cost ``usd``."""
         given = {"LLM calls": self.calls, "iterations": self.iterations, "matches per bot at the end": self.matches}
         parts = [f"{number} {name}" for name, number in given.items() if number is not None]
-        return f"Budget of each run: {', '.join(parts)}." if parts else "Budget of each run: its preset's."
+        words = ["Budget of each run: " + (", ".join(parts) or "its preset's")]
+        if self.overrides:
+            words.append(f"over it --set {' '.join(self.overrides)}")
+        if usd is not None:
+            words.append(f"{usd:g} USD for all cells")
+        return "; ".join(words) + "."
 
 
 @dataclass(frozen=True)

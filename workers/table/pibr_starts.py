@@ -26,29 +26,31 @@ _OUTER_LOOPS = 3
 _STEPS = 40
 """The offline proposer finds the best pure action, one of three, in nearly every 40 blind changes, but not in 10."""
 _STARTS = tuple((row, column) for row in range(3) for column in range(3))
+_FIXED = {"pibr.starts": len(_STARTS), "pibr.initial": "pure"}
 _SAME = 1e-6
 
 
 class ExactDynamics:
-    """Best-response dynamics computed from the preset's matrix, without programs; see :class:`workers.table.core.Work`.
+    """Best-response dynamics computed from a preset's matrix, without programs; see :class:`workers.table.core.Work`.
     The seed changes nothing."""
 
-    def __init__(self, preset: str) -> None:
-        self._preset = preset
+    def __init__(self, runs: PibrPreset) -> None:
+        """With as many outer loops as ``runs`` has."""
+        self._runs = runs
 
     def compute(self, cell: Cell) -> CellResult:
-        experiment = load_experiment(self._preset, cell.request.overrides)
+        experiment = load_experiment(self._runs.preset, self._runs.settings(cell.request, cell.seed))
         matrix = one_shot(make_game(experiment.game.name, **experiment.game.parameters))
-        assert matrix is not None, f"{self._preset} is of a matrix game"
-        loops = cell.request.iterations or _OUTER_LOOPS
+        assert matrix is not None, f"{self._runs.preset} is of a matrix game"
+        loops = experiment.pibr.iterations
         reached = [reached_from(matrix, [np.eye(3)[a] for a in joint], loops) for joint in joint_actions(matrix)]
         starts = [{"social_welfare": value, "exact_best_response": value} for value in reached]
         return CellResult({"starts": starts})
 
 
 _PROPOSALS = (
-    f"Proposals of a run by textual gradient unless --set says otherwise: {len(_STARTS)} starts x {_OUTER_LOOPS} outer "
-    f"loops x {_STEPS} steps = {len(_STARTS) * _OUTER_LOOPS * _STEPS}, two calls each."
+    f"Proposals of a run by textual gradient unless --set, --iterations or --calls say otherwise: {len(_STARTS)} "
+    f"starts x {_OUTER_LOOPS} outer loops x {_STEPS} steps = {len(_STARTS) * _OUTER_LOOPS * _STEPS}, two calls each."
 )
 
 
@@ -56,11 +58,12 @@ def table() -> Table:
     rows = []
     for game in MATRIX_GAMES:
         preset, effort = f"pibr_{game}", {"pibr.iterations": _OUTER_LOOPS, "oracle.steps": _STEPS}
-        exact = {"oracle.kind": "exact_best_response"}
+        gradient = PibrPreset(preset, effort, _FIXED)
+        exact = PibrPreset(preset, effort, {**_FIXED, "oracle.kind": "exact_best_response"})
         rows += [
-            Row(game, (TITLES[game], "textual gradient"), PibrPreset(preset, effort)),
-            Row(f"{game}/exact_best_response", (TITLES[game], "exact oracle"), PibrPreset(preset, effort, exact)),
-            Row(f"{game}/dynamics", (TITLES[game], "exact dynamics"), ExactDynamics(preset)),
+            Row(game, (TITLES[game], "textual gradient"), gradient),
+            Row(f"{game}/exact_best_response", (TITLES[game], "exact oracle"), exact),
+            Row(f"{game}/dynamics", (TITLES[game], "exact dynamics"), ExactDynamics(gradient)),
         ]
     return Table(
         "PIBR: social welfare reached from each pure profile (row, column)",

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from workers.controller import RunInterruptedError
 from workers.errors import UsageError, run_errors, told
 from workers.table.core import Cell, CellResult, Request, Row, Table
 from workers.table.spending import note_spending, spending
@@ -110,5 +111,8 @@ def _compute(row: Row, cell: Cell) -> CellResult | Missing:
         cell.telemetry.warn(f"{row.name}, seed {cell.seed}: {reason}")
         note_spending(cell.path)
         return Missing(reason)
+    except RunInterruptedError:
+        note_spending(cell.path)
+        raise
     result.save(cell.path / "cell.json")
     return result

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing, suppress
 from pathlib import Path
 
-from evolve.archive.core import StoreUnavailableError
 from evolve.archive.redis import open_store
 from evolve.archive.server import stop_server
 from evolve.llm.budget import Usage
+from workers.errors import run_errors
 from workers.run_directory import RunDirectory
 from workers.table.core import CellResult
 
@@ -15,24 +16,21 @@ _FILE = "spent.json"
 
 
 def note_spending(cell: Path) -> None:
-    """Keeps with a cell that failed what its run has spent so far. To be called when nothing of the run is left."""
+    """Keeps with a cell that did not come to its end what its run has spent so far. To be called when nothing of the
+    run is left."""
     if not (cell / "experiment.toml").is_file():
         return
     run, experiment = RunDirectory.open(cell)
-    try:
-        store = open_store(experiment.run_id, run.store)
-    except StoreUnavailableError:
-        return  # what the store cannot tell now it tells when the cell is tried again
-    try:
-        CellResult({}, store.ledger(experiment.budget).spent()).save(cell / _FILE)
-    finally:
-        store.close()
-        if store.data_dir is not None:
-            stop_server(store.data_dir)
+    with suppress(*run_errors()):  # what the store cannot tell now it tells when the cell is tried again
+        try:
+            with closing(open_store(experiment.run_id, run.store)) as store:
+                CellResult({}, store.ledger(experiment.budget).spent()).save(cell / _FILE)
+        finally:
+            stop_server(run.store)  # which may have been started for a store that cannot be read
 
 
 def spending(cell: Path) -> Usage:
-    """Of a cell that is done, or failed when it was last tried."""
+    """Of a cell that is done, or did not come to its end when it was last tried."""
     for name in ("cell.json", _FILE):
         if (cell / name).is_file():
             return CellResult.load(cell / name).spent

@@ -19,6 +19,7 @@ from workers.run import run_experiment
 from workers.run_directory import RunDirectory
 from workers.settings import experiment_from, load_experiment
 from workers.table.core import Cell, CellResult, Request
+from workers.table.spending import spending
 
 _PROPOSALS_OF_AN_ISLAND = 8
 """An island with fewer has hardly a second generation, and alpha_evolve on many of them is best of N."""
@@ -54,13 +55,12 @@ class RunPreset:
         return CellResult(summary["final"], spent, summary["sandbox"]["level"], summary["stopped"])
 
     def _start(self, cell: Cell) -> tuple[RunDirectory, Experiment]:
-        if (cell.path / "experiment.toml").is_file():
-            return RunDirectory.open(cell.path)
         experiment = load_experiment(self.preset, self.settings(cell.request, cell.seed))
-        if cell.usd_left is not None:
-            own = experiment.budget.usd
-            limit = cell.usd_left if own is None else min(own, cell.usd_left)
-            experiment = replace(experiment, budget=replace(experiment.budget, usd=limit))
+        limit = _limit(experiment.budget.usd, cell)
+        if (cell.path / "experiment.toml").is_file():
+            run, begun = RunDirectory.open(cell.path)
+            return run, replace(begun, budget=replace(begun.budget, usd=limit))
+        experiment = replace(experiment, budget=replace(experiment.budget, usd=limit))
         return RunDirectory.create(experiment, f"{self.preset}-{cell.seed}", str(cell.path))
 
     def settings(self, request: Request, seed: int) -> list[str]:
@@ -71,6 +71,14 @@ class RunPreset:
         if request.matches is not None:
             texts.append(f"evaluation.matches={request.matches}")
         return [*texts, *request.overrides, *_texts(self.fixed), f"seed={seed}"]
+
+
+def _limit(own: float | None, cell: Cell) -> float | None:
+    """USD that a cell's run may cost over all its tries: ``own``, or less where the table has less left by now."""
+    if cell.usd_left is None:
+        return own
+    left = spending(cell.path).usd + cell.usd_left
+    return left if own is None else min(own, left)
 
 
 def _texts(settings: Mapping[str, object]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import pickle
@@ -21,6 +22,7 @@ import pytest
 from archive_builders import PROMPT, completion
 
 from evolve.archive import pause, server
+from evolve.archive import redis as store_module
 from evolve.archive.core import SchemaVersionError, StoreFullError, StoreUnavailableError
 from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import ensure_server, find_server, stop_server
@@ -306,6 +308,50 @@ def test_a_server_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
         open_store("run", tmp_path)
 
 
+def test_calls_that_queue_for_a_server_that_is_gone_do_not_wait_their_full_time_each(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "RETRIES", 8)
+    tries: list[Exception] = []
+    store = RedisStore(ensure_server(data_dir), "run")  # one that nobody revives
+    monkeypatch.setattr(store.connection, "_heal", tries.append)
+    kill(data_dir)
+    for expected in (9, 4, 4):
+        tries.clear()
+        with pytest.raises(StoreUnavailableError, match="does not answer"):
+            store.now_s()
+        assert len(tries) == expected
+    ensure_server(data_dir)
+    store.now_s()
+    kill(data_dir)
+    tries.clear()
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
+        store.now_s()
+    assert len(tries) == 9, "it answered in between"
+
+
+def test_closing_waits_for_no_room_on_the_disk(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pause, "POLL_S", 3600.0)
+    store, met = open_store("run", data_dir), threading.Event()
+
+    def full(send: object) -> None:
+        met.set()
+        raise server.disk_full("here")
+
+    monkeypatch.setattr(store.connection, "_once", full)
+
+    async def leave() -> None:
+        work = asyncio.create_task(store.aside(store.save, "psro", {"iteration": 1}))
+        await asyncio.to_thread(met.wait, 60)
+        work.cancel()
+
+    asyncio.run(leave())
+    closing = threading.Thread(target=store.close, daemon=True)
+    closing.start()
+    closing.join(60)
+    assert not closing.is_alive()
+
+
 def test_a_server_out_of_memory_is_told_apart(data_dir: Path) -> None:
     store = open_store("run", data_dir)
     store._connection.call("CONFIG", "SET", "maxmemory", "1")
@@ -409,7 +455,7 @@ def test_ctrl_c_ends_the_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as an event loop has it: it would hear of the signal too late
     try:
         with pytest.raises(KeyboardInterrupt):
-            pause.when_there_is_room(full, lambda line: None)
+            pause.when_there_is_room(full, lambda line: None, threading.Event())
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)

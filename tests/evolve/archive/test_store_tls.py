@@ -62,6 +62,6 @@ def test_a_trusted_certificate_serves(port: int, certificate: tuple[Path, Path])
 
 
 def test_an_untrusted_certificate_is_refused(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "RETRIES_AT_OPENING", 1)
+    monkeypatch.setattr(store_module, "RETRIES_OF_THE_SILENT", 1)
     with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
         RedisStore(f"rediss://localhost:{port}", "secure")

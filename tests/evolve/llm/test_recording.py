@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
 
+from evolve.archive.aside import Threads
 from evolve.archive.memory import MemoryStore
 from evolve.archive.store import CompletionStore
-from evolve.llm.budget import Budget, Usage
+from evolve.llm.budget import Budget, MemoryLedger, Usage
 from evolve.llm.core import BudgetExhaustedError, Completion, LLMError, Prompt
 from evolve.llm.ensemble import EnsembleLLM
 from evolve.llm.recording import RecordedLLM
@@ -192,6 +194,44 @@ async def test_reservations_in_flight_are_waited_for_not_taken_for_spent() -> No
     outcomes = await asyncio.gather(*(llm.complete(p) for p in prompts), return_exceptions=True)
     assert inner.calls == sum(isinstance(o, Completion) for o in outcomes) == 3
     assert ledger.spent().tokens_in + ledger.spent().tokens_out == 3 * 120
+
+
+class FarLedger(MemoryLedger):
+    """The answers that ``late`` names take their time on the way back; settlements take it on the way there."""
+
+    def __init__(self, budget: Budget, late: str) -> None:
+        super().__init__(budget)
+        self._late = late
+
+    def _travel(self, what: str) -> None:
+        if what in self._late:
+            time.sleep(0.02)
+
+    def reserve(self, key: str, estimate: Usage) -> bool:
+        try:
+            is_new = super().reserve(key, estimate)
+        except BudgetExhaustedError:
+            self._travel("refused")
+            raise
+        self._travel("granted")
+        return is_new
+
+    def settle(self, key: str, actual: Usage) -> None:
+        self._travel("settled")
+        super().settle(key, actual)
+
+
+@pytest.mark.parametrize("late", ["granted", "refused", "settled", "granted and settled", "refused and settled"])
+async def test_money_that_is_coming_back_is_waited_for_whichever_answer_is_late(late: str) -> None:
+    """A call may cost 1000 tokens and costs 120: the budget has room for one at a time, and for all eight."""
+    inner, store, aside = ScriptedLLM(), MemoryStore("run"), Threads()
+    try:
+        llm = RecordedLLM(inner, store.completions, FarLedger(Budget(tokens=7 * 120 + 1000), late), aside)
+        prompts = [Prompt("", f"u{i}xx", max_output_tokens=999) for i in range(8)]
+        await asyncio.gather(*(llm.complete(prompt) for prompt in prompts))
+    finally:
+        aside.close()
+    assert inner.calls == 8
 
 
 async def test_an_ensemble_is_recorded_under_the_model_that_answers() -> None:
