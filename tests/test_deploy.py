@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from deploy.head_store import address, make_user, store_url
 from evolve.archive.core import StoreUnavailableError
 from evolve.archive.redis import Connection
 from evolve.archive.server import ensure_server, stop_server
+from tests.cluster.cluster import PASSWORD, redis_server
 from workers.remote import WORKER_RESOURCE
 from workers.settings import experiment_from
 
@@ -200,7 +202,9 @@ def test_the_heads_user_reaches_rays_keys_alone(tmp_path: Path) -> None:
         ours = Connection(url)
         ours.call("SET", "{csro:run}:schema", 3)
         make_user(ours, "csro")
-        name, password = make_user(ours, "csro")
+        made = make_user(ours, "csro")
+        assert made is not None
+        name, password = made
         heads = Connection(f"unix://{name}:{password}@{url.removeprefix('unix://')}")
         heads.call("HSET", "RAYcsro@KV", "a", 1)
         heads.call("INFO", "replication")
@@ -210,6 +214,37 @@ def test_the_heads_user_reaches_rays_keys_alone(tmp_path: Path) -> None:
                 heads.call(*words)
     finally:
         stop_server(tmp_path / "store")
+
+
+def head_store(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+    (folder / "secrets.env").write_text(f"CSRO_REDIS_URL={url}\n")
+    words = [sys.executable, "-m", "deploy.head_store", str(folder / "secrets.env"), "csro"]
+    return subprocess.run(words, cwd=DEPLOY.parent, capture_output=True, text=True, check=False)
+
+
+def test_a_store_that_cannot_be_used_ends_the_head_and_shows_no_password(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "store") as url:
+        wrong = head_store(tmp_path, url.replace(PASSWORD, "guess"))
+        made = head_store(tmp_path, url)
+    closed = head_store(tmp_path, url)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.split()[1] == "ray-head-csro" and PASSWORD not in made.stdout
+    for result, reason in ((wrong, "password"), (closed, "Connection refused")):
+        assert (result.returncode, result.stdout) == (1, "")
+        assert reason in result.stderr and len(result.stderr.splitlines()) == 1
+        assert PASSWORD not in result.stderr and "guess" not in result.stderr
+
+
+def test_where_the_store_makes_no_users_the_head_has_our_own_name(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "without", "--rename-command", "ACL", "") as url:
+        found = [(url, "default", PASSWORD, head_store(tmp_path, url))]
+    with redis_server(tmp_path / "forbidden") as url:
+        Connection(url).call("ACL", "SETUSER", "customer", "on", ">ours", "~*", "+@all", "-acl")
+        theirs = url.replace(f":{PASSWORD}", "customer:ours")
+        found.append((theirs, "customer", "ours", head_store(tmp_path, theirs)))
+    for url, name, password, result in found:
+        assert result.stdout.split() == [address(url), name, password], result.stderr
+        assert "ps will show our own password" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_no_deployment_file_holds_a_secret() -> None:
