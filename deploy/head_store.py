@@ -19,7 +19,8 @@ from evolve.archive.core import StoreUnavailableError
 from evolve.archive.redis import Connection
 
 # All of Ray's keys begin with the name of the cluster, but for one with which it asks which server takes writes.
-RIGHTS = ("+@read", "+@write", "+@connection", "-@dangerous", "+info")
+# It never asks the server which keys there are: the answer would name the runs.
+RIGHTS = ("+@read", "+@write", "+@connection", "-@dangerous", "-scan", "-randomkey", "-dbsize", "+info")
 
 
 def store_url(path: Path) -> str:

@@ -209,7 +209,10 @@ def test_the_heads_user_reaches_rays_keys_alone(tmp_path: Path) -> None:
         heads.call("HSET", "RAYcsro@KV", "a", 1)
         heads.call("INFO", "replication")
         heads.call("DEL", "DUMMY")
-        for words in (("GET", "{csro:run}:schema"), ("HGETALL", "RAYother@KV"), ("FLUSHALL",), ("ACL", "LIST")):
+        heads.call("HSCAN", "RAYcsro@KV", 0)
+        listings = (("SCAN", 0), ("RANDOMKEY",), ("DBSIZE",), ("KEYS", "*"))
+        others = (("GET", "{csro:run}:schema"), ("HGETALL", "RAYother@KV"), ("FLUSHALL",), ("ACL", "LIST"))
+        for words in (*others, *listings):
             with pytest.raises(StoreUnavailableError, match="refused"):
                 heads.call(*words)
     finally:
