@@ -80,6 +80,49 @@ def test_the_head_comes_back_by_itself() -> None:
         assert (found.returncode, found.stderr) == (0, "")
 
 
+class Node:
+    """A machine's home with the scripts at ``~/anywhere``. The programs that they start are none, but write down how."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.checkout, self.calls = home, home / "anywhere", home / "calls"
+        shutil.copytree(DEPLOY, self.checkout / "deploy")
+        (home / ".config" / "csro").mkdir(parents=True)
+        self.config("ray_token", "1" * 64)
+        (self.checkout / ".venv" / "bin").mkdir(parents=True)
+        (self.checkout / ".venv" / ".installed").write_text("one state\n")
+        for name in ("ray", "python", "systemctl", "loginctl", "pgrep", "setsid"):
+            self.program(name)
+
+    def config(self, name: str, text: str) -> None:
+        (self.home / ".config" / "csro" / name).write_text(text)
+
+    def program(self, name: str, status: int = 0) -> None:
+        path = self.checkout / ".venv" / "bin" / name
+        path.write_text(f'#!/bin/sh\necho {name} "$@" >>{self.calls}\nenv >{self.home}/{name}.env\nexit {status}\n')
+        path.chmod(0o755)
+
+    def sh(self, *words: str, **more: str) -> tuple[str, str]:
+        """Runs a script; what it started, and what it said."""
+        self.calls.write_text("")
+        path = f"{self.checkout}/.venv/bin:/usr/bin:/bin"
+        script = [str(self.checkout / "deploy" / words[0]), *words[1:]]
+        result = subprocess.run(
+            ["sh", *script], env={"HOME": str(self.home), "PATH": path, **more}, capture_output=True, text=True, check=True
+        )
+        return self.calls.read_text(), result.stderr
+
+
+def test_a_head_that_would_end_at_logout_is_no_service(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    calls, said = node.sh("head_service.sh")
+    assert "systemctl --user enable --now csro-head" in calls and "ray start" not in calls and said == ""
+    node.program("loginctl", status=1)
+    calls, said = node.sh("head_service.sh")
+    assert "systemctl --user disable --now csro-head" in calls and "enable --now csro-head" not in calls
+    assert "ray start --head" in calls
+    assert "loginctl enable-linger" in said and "nothing will restart the head" in said
+
+
 def test_the_script_asks_for_the_token(tmp_path: Path) -> None:
     result = subprocess.run(
         ["sh", str(DEPLOY / "ray_node.sh"), "worker"],
