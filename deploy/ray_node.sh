@@ -46,13 +46,21 @@ head)
     ;;
 worker)
     # A head that starts anew on a machine that did knows of no workers and starts all of them: one that serves it goes
-    # on, for it may carry a run's driver.
+    # on, for it may carry a run's driver. One from before an upgrade or a new token is of no use to the head.
+    command -v pgrep >/dev/null || {
+        echo "csro: no pgrep here: install procps" >&2
+        exit 1
+    }
+    stamp=$config/ray_started
+    wanted=$(cat "$here/.venv/.installed" "$RAY_AUTH_TOKEN_PATH" | cksum)
     ours="raylet/raylet .*--gcs-address=${RAY_HEAD_IP:-}:6379"
-    if [ -n "${RAY_HEAD_IP:-}" ] && pgrep -u "$(id -u)" -f "$ours" >/dev/null; then
+    if [ -n "${RAY_HEAD_IP:-}" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] &&
+        pgrep -u "$(id -u)" -f "$ours" >/dev/null; then
         echo "csro: Ray runs here already, for the head $RAY_HEAD_IP" >&2
         exit 0
     fi
     ray stop >/dev/null 2>&1 || true
+    printf '%s\n' "$wanted" >"$stamp"
     for try in 1 2 3; do # Ray has start-up deadlines of its own, which a busy machine misses
         ray start --resources='{"csro_worker": 1000}' "$@" && exit 0
         echo "csro: Ray did not come up in time, try $try of 3" >&2

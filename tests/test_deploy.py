@@ -123,6 +123,27 @@ def test_a_head_that_would_end_at_logout_is_no_service(tmp_path: Path) -> None:
     assert "loginctl enable-linger" in said and "nothing will restart the head" in said
 
 
+def test_a_worker_starts_again_after_an_upgrade_or_with_a_new_token(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    words = ("ray_node.sh", "worker", "--address=10.0.0.1:6379")
+
+    def starts() -> bool:
+        calls, said = node.sh(*words, RAY_HEAD_IP="10.0.0.1")
+        assert ("ray start" in calls) != ("runs here already" in said)
+        return "ray stop\nray start" in calls
+
+    assert starts()
+    assert not starts()
+    (node.checkout / ".venv" / ".installed").write_text("another state\n")
+    assert starts()
+    assert not starts()
+    node.config("ray_token", "2" * 64)
+    assert starts()
+    assert not starts()
+    node.program("pgrep", status=1)
+    assert starts(), "no raylet is left here"
+
+
 def test_the_script_asks_for_the_token(tmp_path: Path) -> None:
     result = subprocess.run(
         ["sh", str(DEPLOY / "ray_node.sh"), "worker"],
