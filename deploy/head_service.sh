@@ -19,7 +19,7 @@ elif ! lingers; then
 fi
 if [ -z "$missing" ]; then
     mkdir -p "$HOME/.config/systemd/user"
-    cp "$here/deploy/csro-head.service" "$HOME/.config/systemd/user/"
+    sed "s|%h/csro|$here|" "$here/deploy/csro-head.service" >"$HOME/.config/systemd/user/csro-head.service"
     systemctl --user daemon-reload
     systemctl --user stop csro-head
     "$here/.venv/bin/ray" stop >/dev/null 2>&1 || true # one that was not started by the service

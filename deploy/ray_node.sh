@@ -3,7 +3,8 @@
 # deploy/setup.sh. Ray itself must run there only once. `ray_node.sh ready` returns when the head here takes jobs.
 #
 # In ~/.config/csro, readable by their owner alone: ray_token, the cluster's token (the same file on every machine and
-# for those who submit), and secrets.env with CSRO_REDIS_URL and the providers' keys, one NAME=VALUE a line.
+# for those who submit), and secrets.env with CSRO_REDIS_URL and the providers' keys, one NAME=VALUE a line. On the head
+# also, if wanted, head.env with CSRO_CLUSTER, CSRO_BOARD_URL and RAY_GRAFANA_* or RAY_PROMETHEUS_HOST, in the same form.
 set -eu
 role=${1:?head, worker or ready}
 shift
@@ -23,6 +24,11 @@ export RAY_gcs_rpc_server_reconnect_timeout_s=180 # how long machines wait for a
 
 case $role in
 head)
+    if [ -r "$config/head.env" ]; then
+        set -a
+        . "$config/head.env"
+        set +a
+    fi
     # The head runs no work (no processors, no csro_worker), so that a run outlives it; it needs the store for that.
     cluster=${CSRO_CLUSTER:-csro}
     store=$(cd "$here" && python -m deploy.head_store "$config/secrets.env" "$cluster")

@@ -123,6 +123,21 @@ def test_a_head_that_would_end_at_logout_is_no_service(tmp_path: Path) -> None:
     assert "loginctl enable-linger" in said and "nothing will restart the head" in said
 
 
+def test_the_head_has_the_settings_of_its_file_and_the_path_of_its_csro(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.config("head.env", 'CSRO_CLUSTER=second\nCSRO_BOARD_URL="https://board.example/of all"\n')
+    node.config("secrets.env", "")
+    calls, _ = node.sh("ray_node.sh", "head", RAY_GRAFANA_HOST="http://grafana:3000")
+    assert f"-m deploy.head_store {tmp_path}/.config/csro/secrets.env second" in calls
+    found = (tmp_path / "ray.env").read_text().splitlines()
+    assert "RAY_GRAFANA_IFRAME_HOST=https://board.example/of all" in found
+    assert "RAY_GRAFANA_HOST=http://grafana:3000" in found
+    node.sh("head_service.sh")
+    unit = (tmp_path / ".config" / "systemd" / "user" / "csro-head.service").read_text()
+    assert f"ExecStart=/bin/sh {node.checkout}/deploy/ray_node.sh head --block" in unit
+    assert unit.count(str(node.checkout)) == 2 and "%h" not in unit.partition("[Unit]")[2]
+
+
 def test_a_worker_starts_again_after_an_upgrade_or_with_a_new_token(tmp_path: Path) -> None:
     node = Node(tmp_path)
     words = ("ray_node.sh", "worker", "--address=10.0.0.1:6379")
