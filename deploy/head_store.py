@@ -15,12 +15,12 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from evolve.archive.commands import Commands
 from evolve.archive.core import StoreUnavailableError
 from evolve.archive.redis import Connection
 
 # All of Ray's keys begin with the name of the cluster, but for one with which it asks which server takes writes.
-RIGHTS = ("+@read", "+@write", "+@connection", "-@dangerous", "+info")
+# It never asks the server which keys there are: the answer would name the runs.
+RIGHTS = ("+@read", "+@write", "+@connection", "-@dangerous", "-scan", "-randomkey", "-dbsize", "+info")
 
 
 def store_url(path: Path) -> str:
@@ -38,11 +38,11 @@ def address(url: str) -> str:
     return f"{'rediss://' if parts.scheme == 'rediss' else ''}{parts.hostname}:{parts.port or 6379}"
 
 
-def make_user(store: Commands, cluster: str) -> tuple[str, str]:
-    """Name and new password of the head's user, which the store now knows."""
+def make_user(store: Connection, cluster: str) -> tuple[str, str] | None:
+    """Name and new password of the head's user, which the store now knows; none if the store lets us make no users."""
     name, password = f"ray-head-{cluster}", secrets.token_hex(16)
-    store.call("ACL", "SETUSER", name, "reset", "on", f">{password}", f"~RAY{cluster}@*", "~DUMMY", *RIGHTS)
-    return name, password
+    setting = ("reset", "on", f">{password}", f"~RAY{cluster}@*", "~DUMMY", *RIGHTS)
+    return (name, password) if store.carries_out("ACL", "SETUSER", name, *setting) else None
 
 
 def main(path: Path, cluster: str) -> None:
@@ -50,13 +50,13 @@ def main(path: Path, cluster: str) -> None:
     if not url:
         return
     try:
-        name, password = make_user(Connection(url), cluster)
+        made = make_user(Connection(url), cluster)
     except StoreUnavailableError as error:
-        if "refused" not in str(error):
-            raise SystemExit(f"csro: {error}") from None
+        raise SystemExit(f"csro: {error}") from None
+    if made is None:
         print("csro: the store makes us no user for Ray's head: ps will show our own password there", file=sys.stderr)
-        name, password = urlsplit(url).username or "", unquote(urlsplit(url).password or "")
-    print(address(url), name or "default", password)
+        made = urlsplit(url).username or "default", unquote(urlsplit(url).password or "")
+    print(address(url), *made)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 # deploy/setup.sh. Ray itself must run there only once. `ray_node.sh ready` returns when the head here takes jobs.
 #
 # In ~/.config/csro, readable by their owner alone: ray_token, the cluster's token (the same file on every machine and
-# for those who submit), and secrets.env with CSRO_REDIS_URL and the providers' keys, one NAME=VALUE a line.
+# for those who submit), and secrets.env with CSRO_REDIS_URL and the providers' keys, one NAME=VALUE a line. On the head
+# also, if wanted, head.env with CSRO_CLUSTER, CSRO_BOARD_URL and RAY_GRAFANA_* or RAY_PROMETHEUS_HOST, in the same form.
 set -eu
 role=${1:?head, worker or ready}
 shift
@@ -23,6 +24,11 @@ export RAY_gcs_rpc_server_reconnect_timeout_s=180 # how long machines wait for a
 
 case $role in
 head)
+    if [ -r "$config/head.env" ]; then
+        set -a
+        . "$config/head.env"
+        set +a
+    fi
     # The head runs no work (no processors, no csro_worker), so that a run outlives it; it needs the store for that.
     cluster=${CSRO_CLUSTER:-csro}
     store=$(cd "$here" && python -m deploy.head_store "$config/secrets.env" "$cluster")
@@ -46,13 +52,21 @@ head)
     ;;
 worker)
     # A head that starts anew on a machine that did knows of no workers and starts all of them: one that serves it goes
-    # on, for it may carry a run's driver.
+    # on, for it may carry a run's driver. One from before an upgrade or a new token is of no use to the head.
+    command -v pgrep >/dev/null || {
+        echo "csro: no pgrep here: install procps" >&2
+        exit 1
+    }
+    stamp=$config/ray_started
+    wanted=$(cat "$here/.venv/.installed" "$RAY_AUTH_TOKEN_PATH" | cksum)
     ours="raylet/raylet .*--gcs-address=${RAY_HEAD_IP:-}:6379"
-    if [ -n "${RAY_HEAD_IP:-}" ] && pgrep -u "$(id -u)" -f "$ours" >/dev/null; then
+    if [ -n "${RAY_HEAD_IP:-}" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] &&
+        pgrep -u "$(id -u)" -f "$ours" >/dev/null; then
         echo "csro: Ray runs here already, for the head $RAY_HEAD_IP" >&2
         exit 0
     fi
     ray stop >/dev/null 2>&1 || true
+    printf '%s\n' "$wanted" >"$stamp"
     for try in 1 2 3; do # Ray has start-up deadlines of its own, which a busy machine misses
         ray start --resources='{"csro_worker": 1000}' "$@" && exit 0
         echo "csro: Ray did not come up in time, try $try of 3" >&2

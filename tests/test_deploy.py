@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from deploy.head_store import address, make_user, store_url
 from evolve.archive.core import StoreUnavailableError
 from evolve.archive.redis import Connection
 from evolve.archive.server import ensure_server, stop_server
+from tests.cluster.cluster import PASSWORD, redis_server
 from workers.remote import WORKER_RESOURCE
 from workers.settings import experiment_from
 
@@ -76,6 +78,85 @@ def test_the_head_comes_back_by_itself() -> None:
             check=False,
         )
         assert (found.returncode, found.stderr) == (0, "")
+
+
+class Node:
+    """A machine's home with the scripts at ``~/anywhere``. The programs that they start are none, but write down how."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.checkout, self.calls = home, home / "anywhere", home / "calls"
+        shutil.copytree(DEPLOY, self.checkout / "deploy")
+        (home / ".config" / "csro").mkdir(parents=True)
+        self.config("ray_token", "1" * 64)
+        (self.checkout / ".venv" / "bin").mkdir(parents=True)
+        (self.checkout / ".venv" / ".installed").write_text("one state\n")
+        for name in ("ray", "python", "systemctl", "loginctl", "pgrep", "setsid"):
+            self.program(name)
+
+    def config(self, name: str, text: str) -> None:
+        (self.home / ".config" / "csro" / name).write_text(text)
+
+    def program(self, name: str, status: int = 0) -> None:
+        path = self.checkout / ".venv" / "bin" / name
+        path.write_text(f'#!/bin/sh\necho {name} "$@" >>{self.calls}\nenv >{self.home}/{name}.env\nexit {status}\n')
+        path.chmod(0o755)
+
+    def sh(self, *words: str, **more: str) -> tuple[str, str]:
+        """Runs a script; what it started, and what it said."""
+        self.calls.write_text("")
+        path = f"{self.checkout}/.venv/bin:/usr/bin:/bin"
+        script = [str(self.checkout / "deploy" / words[0]), *words[1:]]
+        result = subprocess.run(
+            ["sh", *script], env={"HOME": str(self.home), "PATH": path, **more}, capture_output=True, text=True, check=True
+        )
+        return self.calls.read_text(), result.stderr
+
+
+def test_a_head_that_would_end_at_logout_is_no_service(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    calls, said = node.sh("head_service.sh")
+    assert "systemctl --user enable --now csro-head" in calls and "ray start" not in calls and said == ""
+    node.program("loginctl", status=1)
+    calls, said = node.sh("head_service.sh")
+    assert "systemctl --user disable --now csro-head" in calls and "enable --now csro-head" not in calls
+    assert "ray start --head" in calls
+    assert "loginctl enable-linger" in said and "nothing will restart the head" in said
+
+
+def test_the_head_has_the_settings_of_its_file_and_the_path_of_its_csro(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.config("head.env", 'CSRO_CLUSTER=second\nCSRO_BOARD_URL="https://board.example/of all"\n')
+    node.config("secrets.env", "")
+    calls, _ = node.sh("ray_node.sh", "head", RAY_GRAFANA_HOST="http://grafana:3000")
+    assert f"-m deploy.head_store {tmp_path}/.config/csro/secrets.env second" in calls
+    found = (tmp_path / "ray.env").read_text().splitlines()
+    assert "RAY_GRAFANA_IFRAME_HOST=https://board.example/of all" in found
+    assert "RAY_GRAFANA_HOST=http://grafana:3000" in found
+    node.sh("head_service.sh")
+    unit = (tmp_path / ".config" / "systemd" / "user" / "csro-head.service").read_text()
+    assert f"ExecStart=/bin/sh {node.checkout}/deploy/ray_node.sh head --block" in unit
+    assert unit.count(str(node.checkout)) == 2 and "%h" not in unit.partition("[Unit]")[2]
+
+
+def test_a_worker_starts_again_after_an_upgrade_or_with_a_new_token(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    words = ("ray_node.sh", "worker", "--address=10.0.0.1:6379")
+
+    def starts() -> bool:
+        calls, said = node.sh(*words, RAY_HEAD_IP="10.0.0.1")
+        assert ("ray start" in calls) != ("runs here already" in said)
+        return "ray stop\nray start" in calls
+
+    assert starts()
+    assert not starts()
+    (node.checkout / ".venv" / ".installed").write_text("another state\n")
+    assert starts()
+    assert not starts()
+    node.config("ray_token", "2" * 64)
+    assert starts()
+    assert not starts()
+    node.program("pgrep", status=1)
+    assert starts(), "no raylet is left here"
 
 
 def test_the_script_asks_for_the_token(tmp_path: Path) -> None:
@@ -200,16 +281,52 @@ def test_the_heads_user_reaches_rays_keys_alone(tmp_path: Path) -> None:
         ours = Connection(url)
         ours.call("SET", "{csro:run}:schema", 3)
         make_user(ours, "csro")
-        name, password = make_user(ours, "csro")
+        made = make_user(ours, "csro")
+        assert made is not None
+        name, password = made
         heads = Connection(f"unix://{name}:{password}@{url.removeprefix('unix://')}")
         heads.call("HSET", "RAYcsro@KV", "a", 1)
         heads.call("INFO", "replication")
         heads.call("DEL", "DUMMY")
-        for words in (("GET", "{csro:run}:schema"), ("HGETALL", "RAYother@KV"), ("FLUSHALL",), ("ACL", "LIST")):
+        heads.call("HSCAN", "RAYcsro@KV", 0)
+        listings = (("SCAN", 0), ("RANDOMKEY",), ("DBSIZE",), ("KEYS", "*"))
+        others = (("GET", "{csro:run}:schema"), ("HGETALL", "RAYother@KV"), ("FLUSHALL",), ("ACL", "LIST"))
+        for words in (*others, *listings):
             with pytest.raises(StoreUnavailableError, match="refused"):
                 heads.call(*words)
     finally:
         stop_server(tmp_path / "store")
+
+
+def head_store(folder: Path, url: str) -> subprocess.CompletedProcess[str]:
+    (folder / "secrets.env").write_text(f"CSRO_REDIS_URL={url}\n")
+    words = [sys.executable, "-m", "deploy.head_store", str(folder / "secrets.env"), "csro"]
+    return subprocess.run(words, cwd=DEPLOY.parent, capture_output=True, text=True, check=False)
+
+
+def test_a_store_that_cannot_be_used_ends_the_head_and_shows_no_password(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "store") as url:
+        wrong = head_store(tmp_path, url.replace(PASSWORD, "guess"))
+        made = head_store(tmp_path, url)
+    closed = head_store(tmp_path, url)
+    assert (made.returncode, made.stderr) == (0, "")
+    assert made.stdout.split()[1] == "ray-head-csro" and PASSWORD not in made.stdout
+    for result, reason in ((wrong, "password"), (closed, "Connection refused")):
+        assert (result.returncode, result.stdout) == (1, "")
+        assert reason in result.stderr and len(result.stderr.splitlines()) == 1
+        assert PASSWORD not in result.stderr and "guess" not in result.stderr
+
+
+def test_where_the_store_makes_no_users_the_head_has_our_own_name(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "without", "--rename-command", "ACL", "") as url:
+        found = [(url, "default", PASSWORD, head_store(tmp_path, url))]
+    with redis_server(tmp_path / "forbidden") as url:
+        Connection(url).call("ACL", "SETUSER", "customer", "on", ">ours", "~*", "+@all", "-acl")
+        theirs = url.replace(f":{PASSWORD}", "customer:ours")
+        found.append((theirs, "customer", "ours", head_store(tmp_path, theirs)))
+    for url, name, password, result in found:
+        assert result.stdout.split() == [address(url), name, password], result.stderr
+        assert "ps will show our own password" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_no_deployment_file_holds_a_secret() -> None:

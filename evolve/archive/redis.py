@@ -106,6 +106,19 @@ class Connection:
     def call(self, *command: Argument) -> Any:
         return self._attempt(lambda: self._client.execute_command(*command))  # type: ignore[no-untyped-call]
 
+    def carries_out(self, *command: Argument) -> bool:
+        """``call`` of a command that some servers keep from their customers; false if this one, or our user's rights
+        there, refuse it."""
+        try:
+            self.call(*command)
+        except redis.ResponseError:  # a server that does not know it
+            return False
+        except StoreUnavailableError as error:
+            if isinstance(error.__cause__, NoPermissionError):
+                return False
+            raise
+        return True
+
     def transaction(self, *commands: Sequence[Argument]) -> list[Any]:
         def send() -> list[Any]:
             with self._client.pipeline(transaction=True) as pipeline:

@@ -93,12 +93,12 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """A server on TCP with a password, as a cluster has it."""
+def redis_server(folder: Path, *more: str) -> Iterator[str]:
+    """A server on TCP with a password, as a cluster has it; ``more`` are options of the server's."""
     port = free_port()
     folder.mkdir(parents=True)
     words = ["--port", str(port), "--requirepass", PASSWORD, "--dir", str(folder), "--appendonly", "yes", "--save", ""]
-    with subprocess.Popen([str(find_server()), *words], stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen([str(find_server()), *words, *more], stdout=subprocess.DEVNULL) as process:
         try:
             wait_until(lambda: _listens(port), "the store")
             yield f"redis://:{PASSWORD}@127.0.0.1:{port}"

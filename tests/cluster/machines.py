@@ -201,8 +201,9 @@ def _furnish(machine: Machine, folder: Path) -> None:
     for each in (home / ".ssh", home / "bin", home / "csro"):
         each.mkdir(parents=True)
     shutil.copy(folder / ".ssh" / "id_ed25519.pub", home / ".ssh" / "authorized_keys")
-    (home / "bin" / "systemctl").write_text(SYSTEMCTL)
-    (home / "bin" / "systemctl").chmod(0o755)
+    for name, text in (("systemctl", SYSTEMCTL), ("loginctl", "#!/bin/sh\n")):  # its user lingers
+        (home / "bin" / name).write_text(text)
+        (home / "bin" / name).chmod(0o755)
     (home / ".bash_profile").write_text("PATH=$HOME/bin:$PATH\n")
     passwd = [line for line in Path("/etc/passwd").read_text().splitlines() if not line.startswith(f"{USER}:")]
     (machine.files / "passwd").write_text("\n".join([*passwd, f"{USER}:*:{UID}:{UID}::{HOME}:/bin/bash", ""]))
