@@ -2,14 +2,18 @@
 
 A file stays together, for its fixtures' sake, unless its tests say ``xdist_group`` themselves. Those that start a Ray
 are one group, for there is only one Ray at a time; it begins first, since nothing else takes as long, and then the
-files with drills.
+files with drills. No generated example has a deadline: no test asserts a time.
 """
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 RAY = "ray"
+
+settings.register_profile("csro", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("csro")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -75,7 +75,7 @@ class Connection:
 
     def __init__(self, url: str, data_dir: Path | None = None) -> None:
         self._data_dir = data_dir
-        self._closing = threading.Event()
+        self.closing = threading.Event()
         self._connect(url)
         backoff = ExponentialWithJitterBackoff(base=0.02, cap=1.0)
         self._retry = Retry(backoff, RETRIES_OF_THE_SILENT, (redis.ConnectionError, redis.TimeoutError))
@@ -137,13 +137,13 @@ class Connection:
 
     def stop_waiting(self) -> None:
         """Calls no longer wait for a server that is gone, nor for room on its disk, and bring no server back."""
-        self._closing.set()
+        self.closing.set()
 
     def close(self) -> None:
         self._client.close()
 
     def _attempt(self, send: Callable[[], T]) -> T:
-        return when_there_is_room(lambda: self._once(send), to_stderr, self._closing)
+        return when_there_is_room(lambda: self._once(send), to_stderr, self.closing)
 
     def _once(self, send: Callable[[], T]) -> T:
         try:
@@ -165,7 +165,7 @@ class Connection:
         return answer
 
     def _is_worth_another(self, error: Exception) -> bool:
-        return _is_passing(error) and not self._closing.is_set()
+        return _is_passing(error) and not self.closing.is_set()
 
     def _heal(self, error: Exception) -> None:
         """After a lost connection: bring the embedded server back (one process does, the others wait for it)."""
@@ -283,12 +283,11 @@ class RedisStore:
     def keep_synced(self) -> None:
         """Has the embedded server's data written to the disk every second from now on, until ``close``."""
         if self.data_dir is not None:
-            arguments = (self.data_dir, self._connection.ending)
+            arguments = (self.data_dir, self._connection.closing)
             threading.Thread(target=sync_every_second, args=arguments, name="store sync", daemon=True).start()
 
     def close(self) -> None:
         """Ends what is under way and closes this process's connections; the server and the data stay."""
-        self._closed.set()
         self._connection.stop_waiting()
         self.aside.close()
         self._connection.close()
