@@ -252,7 +252,7 @@ async def test_a_run_outlives_a_worker_cut_off_and_the_head_gone_for_a_minute(us
         say(f"actors by machine: {dict(Counter(placed.values()))}")
         workers = {user.machines["one"].address, user.machines["two"].address}
         assert set(placed.values()) == workers, placed
-        assert {name.partition("-")[0] for name in placed} == {"drill/scorer", "drill/evolver"}
+        assert {"drill/scorer", "drill/evolver"} <= {name.partition("-")[0] for name in placed}
         driver = RedisStore(user.redis_url, "drill").load("status")
         assert driver is not None
         host = str(driver["host"])
