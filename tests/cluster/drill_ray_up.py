@@ -30,7 +30,7 @@ from evolve.archive.redis import RedisStore
 from evolve.archive.server import find_server
 from evolve.llm.budget import Budget
 from tests.cluster.cluster import EXPERIMENT
-from tests.cluster.machines import CHECKOUT, OUTSIDE, USER, Machine, machines
+from tests.cluster.machines import CHECKOUT, OUTSIDE, USER, Machine, answers_ssh, machines
 from tests.workers.browser import Page, chromium
 from tests.workers.runs import commits, completion_keys, csro, wait_until
 
@@ -283,13 +283,6 @@ async def test_a_run_outlives_a_worker_cut_off_and_the_head_gone_for_a_minute(us
 
 @contextlib.contextmanager
 def tunnel_when_there(user: Outside) -> Iterator[None]:
-    import socket
-
-    def answers() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection((user.machines["head"].address, 22), 1):
-            return True
-        return False
-
-    wait_until(answers, "the head's sshd")
+    wait_until(lambda: answers_ssh(user.machines["head"].address), "the head's sshd")
     with tunnel(user):
         yield
