@@ -71,14 +71,6 @@ def test_the_head_comes_back_by_itself() -> None:
     assert (service["Restart"], unit["Unit"]["StartLimitIntervalSec"]) == ("always", "0")
     assert service["ExecStart"].endswith("/deploy/ray_node.sh head --block")
     assert service["ExecStartPost"].endswith("/deploy/ray_node.sh ready")
-    if shutil.which("systemd-analyze"):
-        found = subprocess.run(
-            ["systemd-analyze", "verify", str(DEPLOY / "csro-head.service")],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (found.returncode, found.stderr) == (0, "")
 
 
 class Node:
