@@ -21,7 +21,7 @@ bench: $(STAMP)
 
 # As root: `ray up` on three machines made of namespaces, a head that is gone for a minute, and 100 kills. 20 minutes.
 drill: $(STAMP)
-	@for each in sshd:openssh-server rsync:rsync ip:iproute2 chromium:chromium; do \
+	@for each in sshd:openssh-server rsync:rsync ip:iproute2 chromium:chromium systemd-analyze:systemd; do \
 		command -v $${each%:*} >/dev/null || sh deploy/system_package.sh $${each#*:} || exit 1; done
 	$(BIN)/python -m pytest tests/cluster/drill_ray_up.py -s
 	CSRO_DRILL_KILLS=100 $(BIN)/python -m pytest tests/cluster/test_kills.py -s

@@ -5,8 +5,10 @@ dir=$1
 python=${PYTHON:-python3}
 say() { printf '%s\n' "csro set-up: $*" >&2; }
 
-wanted=$(cat pyproject.toml constraints.txt | cksum)
-if [ "$(cat "$dir/.installed" 2>/dev/null)" = "$wanted" ]; then
+works() { "$dir/bin/python" -c 'import pip' 2>/dev/null; }
+# What is to be installed, and the Python for which it is.
+state() { { cat pyproject.toml constraints.txt && "$dir/bin/python" -V; } | cksum; }
+if works && [ "$(cat "$dir/.installed" 2>/dev/null)" = "$(state)" ]; then
     say "nothing new to install"
     exit 0
 fi
@@ -17,10 +19,13 @@ fi
 if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
     sh "$(dirname "$0")/system_package.sh" python3-venv
 fi
-[ -x "$dir/bin/python" ] || "$python" -m venv "$dir"
+works || { # the links to a Python that is gone stay in the way of new ones
+    rm -f "$dir/bin/python"*
+    "$python" -m venv "$dir"
+}
 say "installing dependencies (a few minutes the first time)"
 "$dir/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 # Ray's agents miss their start-up deadline when they must compile bytecode first.
 "$dir/bin/python" -m compileall -q -j 0 "$dir/lib" >/dev/null 2>&1 || true
-printf '%s\n' "$wanted" >"$dir/.installed"
+state >"$dir/.installed"
 say "done"

@@ -30,7 +30,7 @@ from evolve.archive.redis import RedisStore
 from evolve.archive.server import find_server
 from evolve.llm.budget import Budget
 from tests.cluster.cluster import EXPERIMENT
-from tests.cluster.machines import CHECKOUT, OUTSIDE, USER, Machine, machines
+from tests.cluster.machines import CHECKOUT, OUTSIDE, USER, Machine, answers_ssh, machines
 from tests.workers.browser import Page, chromium
 from tests.workers.runs import commits, completion_keys, csro, wait_until
 
@@ -237,6 +237,20 @@ async def board_in_frame(page: Page) -> str:
     return ""
 
 
+def test_systemd_reads_the_heads_unit(tmp_path: Path) -> None:
+    def verify(text: str) -> list[str]:
+        """What it says of the unit; on a machine without systemd running it says other things too."""
+        (tmp_path / "csro-head.service").write_text(text)
+        words = ["systemd-analyze", "--user", "verify", str(tmp_path / "csro-head.service")]
+        environment = {**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)}
+        said = subprocess.run(words, env=environment, capture_output=True, text=True, check=False).stderr
+        return [line for line in said.splitlines() if "csro-head" in line or "Failed to initialize" in line]
+
+    unit = (CHECKOUT / "deploy" / "csro-head.service").read_text()
+    assert verify(unit) == []
+    assert "RestratSec" in str(verify(unit.replace("RestartSec", "RestratSec")))
+
+
 async def test_a_run_outlives_a_worker_cut_off_and_the_head_gone_for_a_minute(user: Outside) -> None:
     ray_up(user)
     say("ray up is done")
@@ -291,13 +305,6 @@ async def test_a_run_outlives_a_worker_cut_off_and_the_head_gone_for_a_minute(us
 
 @contextlib.contextmanager
 def tunnel_when_there(user: Outside) -> Iterator[None]:
-    import socket
-
-    def answers() -> bool:
-        with contextlib.suppress(OSError), socket.create_connection((user.machines["head"].address, 22), 1):
-            return True
-        return False
-
-    wait_until(answers, "the head's sshd")
+    wait_until(lambda: answers_ssh(user.machines["head"].address), "the head's sshd")
     with tunnel(user):
         yield

@@ -12,12 +12,14 @@ import ctypes
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.workers.runs import wait_until
 
 CHECKOUT = Path(__file__).parents[2]
 USER, UID, HOME = "csro", 2099, "/home/csro"
@@ -163,8 +165,7 @@ def machines(folder: Path) -> Iterator[dict[str, Machine]]:
             _furnish(machine, folder)
             machine.boot()
         _enter(Path("/run/netns/csro-drill-outside"))
-        for machine in found.values():
-            _wait_for_ssh(machine.address)
+        wait_until(lambda: all(answers_ssh(machine.address) for machine in found.values()), "sshd on all machines")
         yield found
     finally:
         for machine in found.values():
@@ -209,18 +210,15 @@ def _furnish(machine: Machine, folder: Path) -> None:
     (machine.files / "passwd").write_text("\n".join([*passwd, f"{USER}:*:{UID}:{UID}::{HOME}:/bin/bash", ""]))
     (machine.files / "sshd.conf").write_text(SSHD.format(address=machine.address, key=folder / "host_key"))
     _copy_environment(home / "csro" / ".venv")
-    for directory, _, files in os.walk(home):
-        os.chown(directory, UID, UID)
-        if ".venv" not in directory:  # there the files are links to our own, which stay ours
-            for name in files:
-                os.chown(Path(directory) / name, UID, UID)
+    for directory, _, _ in os.walk(home):
+        os.chown(directory, UID, UID)  # the files stay ours: most are links to those of the checkout
 
 
 def _copy_environment(target: Path) -> None:
     """This checkout's virtual environment as it would be had it been made at the machine's ``~/csro``."""
     ours, theirs = str(CHECKOUT), f"{HOME}/csro"
     target.mkdir()
-    for name in ("bin", "lib", "include", "pyvenv.cfg"):
+    for name in ("bin", "lib", "include", "pyvenv.cfg", ".installed"):
         call("cp", "-al", str(CHECKOUT / ".venv" / name), str(target / name))
     for path in (*(target / "bin").iterdir(), *target.glob("lib/*/site-packages/__editable__*")):
         if path.is_file() and not path.is_symlink() and ours.encode() in path.read_bytes()[:200_000]:
@@ -228,21 +226,12 @@ def _copy_environment(target: Path) -> None:
             path.unlink()
             path.write_text(text.replace(ours, theirs))
             path.chmod(mode)
-    wanted = subprocess.run(
-        ["sh", "-c", "cat pyproject.toml constraints.txt | cksum"], cwd=CHECKOUT, capture_output=True, check=True
-    )
-    (target / ".installed").write_bytes(wanted.stdout)
 
 
-def _wait_for_ssh(address: str) -> None:
-    import socket
-
-    end = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection((address, 22), 1):
-            return
-        assert time.monotonic() < end, f"no sshd at {address}"
-        time.sleep(0.1)
+def answers_ssh(address: str) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((address, 22), 1):
+        return True
+    return False
 
 
 def _enter(namespace: Path) -> None:
