@@ -10,8 +10,9 @@ simulations under way fail too, so that nested ones do not each use up a time-ou
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from games.core import Move, Observation, Policy, PolicyFactory
@@ -31,7 +32,7 @@ from games.simulation import (
 from sandbox import wire
 from sandbox.child import ForkRefused
 from sandbox.episodes import RemoteSeat
-from sandbox.faults import Fault, FaultKind, Stage
+from sandbox.faults import Fault, FaultKind, SandboxError, Stage
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord, Outcome, load_program
 from sandbox.remote_policy import ProgramDied, SimulateBySlot
@@ -41,6 +42,12 @@ _FREE_CPU_S = 0.02
 """Of each simulation, not charged: a child's start takes some of it, more on a slow machine, and the number of
 simulations is bounded anyway."""
 _STACK_FRAMES = 1000 + 16 * MAX_DEPTH
+_MODEST_DEPTH = 8
+"""Simulations inside one another for which a machine must have processes; more are the business of who wants them."""
+
+
+class TooManyProcesses(SandboxError):  # noqa: N818  a state, told to the operator where nobody is to blame for it
+    """One seat of one match simulates more at once than there are processes for, and more than is modest."""
 
 
 class SeatSimulations:
@@ -58,10 +65,11 @@ class SeatSimulations:
         self._services = [SimulationService(self._game, seed, self._make_runner()) for seed in self._seeds]
 
     def __call__(self, slot: int, source: str, opponent_source: str) -> int:
-        """Raises :class:`sandbox.remote_policy.ProgramDied` if so much is simulated that no process is left for it."""
+        """Raises :class:`sandbox.remote_policy.ProgramDied` if so much is simulated that no process is left for it,
+        :class:`SandboxError` if little is and yet none is left."""
         try:
             return self._services[slot].for_seat(self._seat)(source, opponent_source)
-        except ForkRefused as refusal:
+        except TooManyProcesses as refusal:
             raise ProgramDied(refused(self._seat, refusal)) from None
 
     @property
@@ -99,7 +107,7 @@ class Simulator:
         def make(player: int, seed: int) -> Policy:
             policy = factory.with_runner(self._runner())(player, seed)
             fuel.append(policy.simulations.fuel)
-            return _Simulating(policy, player)
+            return policy if self._game.sources[1 - player] in self._trusted else _Simulating(policy, player)
 
         return make
 
@@ -120,13 +128,13 @@ class Simulator:
         return SandboxRunner(self._zygote, self._game, self._limits, self._trusted)
 
 
-def refused(seat: int, refusal: ForkRefused) -> Fault:
+def refused(seat: int, refusal: TooManyProcesses) -> Fault:
     """A match whose simulations need more processes than there are must not go on as if they had been run."""
     return Fault(FaultKind.KILLED, Stage.MATCH, seat, f"a simulation cannot run: {refusal}")
 
 
 class _Simulating:
-    """A trusted player; for the processes that its simulations want, the program that it simulates is to answer."""
+    """A trusted player with an untrusted opponent, which is to answer for the processes that its simulations want."""
 
     def __init__(self, policy: TrustedProgramPolicy, seat: int) -> None:
         self._policy = policy
@@ -135,7 +143,7 @@ class _Simulating:
     def act(self, observation: Observation) -> Move:
         try:
             return self._policy.act(observation)
-        except ForkRefused as refusal:
+        except TooManyProcesses as refusal:
             raise ProgramDied(refused(1 - self._seat, refusal)) from None
 
 
@@ -149,6 +157,7 @@ class SandboxRunner:
         self._game = game
         self._trusted = trusted
         self._left_s = limits.simulation_cpu_s
+        self._held = 0  # children that simulations under way have
         self._limits = replace(
             limits,
             load_timeout_s=min(limits.load_timeout_s, limits.move_timeout_s),
@@ -157,7 +166,7 @@ class SandboxRunner:
         )
 
     def __call__(self, program: Simulated) -> object:
-        """Raises :class:`games.simulation.ProgramFailedError`."""
+        """Raises :class:`games.simulation.ProgramFailedError`, :class:`TooManyProcesses` or :class:`ForkRefused`."""
         if (trusted := self._trusted.get(program.source)) is not None:
             return trusted(program)
         self._require_time()
@@ -172,6 +181,11 @@ class SandboxRunner:
         except ProgramDied as death:
             self._charge(death.cpu_s, death.fault)
             raise ProgramFailedError(death.fault.detail) from None
+        except ForkRefused as refusal:
+            # Descriptors are the referee's own (the refusal then has the system's error as its cause).
+            if self._held > _MODEST_DEPTH and refusal.__cause__ is None:
+                raise TooManyProcesses(str(refusal)) from refusal
+            raise
         if move is None or isinstance(move, Fault):
             raise ProgramFailedError("it reported a failure" if move is None else move.detail)
         return move
@@ -190,7 +204,7 @@ class SandboxRunner:
         remote, faults = load_program(
             self._zygote, self._game, program.source, program.player, [program.seed], self._limits, "mapping", simulate
         )
-        with remote:
+        with remote, self._holding():
             seat = RemoteSeat(remote, 1, wire.action_code(self._game.spec.num_actions))
             move: object = faults.get(0)
             if move is None:
@@ -198,3 +212,11 @@ class SandboxRunner:
                 move = seat.take()[0]
             self._charge(remote.cpu_s(), move)
         return move
+
+    @contextlib.contextmanager
+    def _holding(self) -> Iterator[None]:
+        self._held += 1
+        try:
+            yield
+        finally:
+            self._held -= 1

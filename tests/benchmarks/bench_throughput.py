@@ -6,10 +6,8 @@ of children of each run (default 2560; 10000 shows that nothing grows), CSRO_BEN
 256). The time of a fixed loop is printed beside: processor times of two runs compare where it is equal.
 
 ``test_engine_slots_in_use`` has everything of a run between claim and commit (evolver, store, budget, recording, the
-SDK) and a scorer that costs nothing, as the peers' kits have it. ``test_run_slots_in_use`` is a whole ``csro run``,
+SDK) and a scorer that costs nothing. ``test_run_slots_in_use`` is a whole ``csro run``,
 whose children play in the sandbox: there the processors' time for scoring is the limit, about 20 ms a child.
-
-Another harness drives the same engine through :func:`search`: give it the server's address and a scorer of its own.
 """
 
 from __future__ import annotations
@@ -199,8 +197,8 @@ class Measured:
     arrivals: list[float]
     departures: list[float]
 
-    def show(self, what: str, latency_s: float) -> float:
-        """Prints it by quarters; returns the share of slots in use."""
+    def show(self, what: str, latency_s: float) -> None:
+        """Prints the share of slots in use, and the run by quarters."""
         # Until the last is sent: after that no engine could fill its slots.
         first, last = min(self.arrivals), max(self.arrivals)
         used = mean_in_flight(self.arrivals, self.departures, first, last) / SLOTS
@@ -213,7 +211,6 @@ class Measured:
         for before, after in pairwise(quarters):
             cpu_ms = (after.cpu_s - before.cpu_s) / max(1, after.answered - before.answered) * 1e3
             print(f"{after.answered:10}{after.rss_mb:12.0f}{cpu_ms:14.1f}")
-        return used
 
 
 def measure_engine(data_dir: Path, latency_s: float) -> Measured:

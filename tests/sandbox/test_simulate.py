@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -289,3 +290,27 @@ def test_no_process_for_a_player_is_the_operators_business(monkeypatch: pytest.M
 def test_a_fork_server_that_gets_no_child_at_all_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SandboxError, match="no process could be started"), few_processes(monkeypatch, 2):
         pass
+
+
+def test_what_a_modest_simulation_lacks_is_the_operators_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    with few_processes(monkeypatch, 4) as referee:
+        for players in ([MIRROR, NICE], [NICE, MIRROR]):
+            with pytest.raises(SandboxError, match="raise the limit on processes"):
+                referee.play(PD, players, seeds=[1])
+        assert len(records(referee.play(PD, [NASTY, NICE], seeds=[1]))) == 1
+    with few_processes(monkeypatch, 5) as referee:
+        assert len(records(referee.play(PD, [MIRROR, NICE], seeds=[1]))) == 1
+
+
+def test_descriptors_are_the_referees_and_never_a_programs_fault() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Referee() as referee:
+        assert len(records(referee.play(PD, [NASTY, NICE], seeds=[1]))) == 1
+        taken = len(list(Path("/proc/self/fd").iterdir()))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 40, before[1]))
+        try:
+            with pytest.raises(SandboxError, match="ulimit -n"):
+                referee.play(PD, [NESTING, NICE], seeds=[1])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        assert len(records(referee.play(PD, [NASTY, NICE], seeds=[1]))) == 1

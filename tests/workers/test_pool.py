@@ -190,13 +190,15 @@ def _scorers(driver: int) -> list[int]:
 
 
 def test_scoring_processes_of_different_runs_take_different_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    far = {4001, 4002, 4003}  # of no machine that runs this, so that nobody else claims them meanwhile
+    # Cores of no machine, with numbers of this process alone, so that nobody else claims them meanwhile.
+    first, second, third = (3 * os.getpid() + 10_000 + i for i in range(3))
+    far = {first, second, third}
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: far)
     claims = [claim_core(0), claim_core(0), claim_core(0)]
-    assert [core.number for core in claims] == [4001, 4002, 4003]
-    assert (claim_core(1).number, claim_core(1).claim) == (4002, None), "shared when all are taken"
+    assert [core.number for core in claims] == [first, second, third]
+    assert (claim_core(1).number, claim_core(1).claim) == (second, None), "shared when all are taken"
     assert claims[2].claim is not None
     claims[2].claim.close()
-    assert claim_core(0).number == 4003
+    assert claim_core(0).number == third
     for core in claims:
         core.claim.close()  # type: ignore[union-attr]

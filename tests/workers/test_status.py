@@ -94,7 +94,8 @@ def test_clocks_of_machines_do_not_matter(store: MemoryStore, monkeypatch: pytes
     assert lives.alive(store.now_s())
     store.save(CHECKPOINT, lives.to_record())
     monkeypatch.setattr(store, "now_s", lambda: 1e9 + status.STALE_S)
-    wait_for_other_driver(store, Telemetry(quiet=True))
+    assert not told(store).alive(store.now_s())
+    wait_for_other_driver(store, Telemetry(quiet=True))  # returns: there is none to wait for
 
 
 def test_a_driver_whose_run_was_taken_over_stops(store: MemoryStore, capsys: pytest.CaptureFixture[str]) -> None:
