@@ -22,6 +22,7 @@ from evolve.llm.core import LLMError
 from evolve.oracles.evolver import Evolver, Search
 from games.registry import make_game
 from sandbox.faults import SandboxError
+from workers.deaths import Deaths
 from workers.errors import RunFailedError
 from workers.experiment import Experiment
 from workers.models import shared_model
@@ -39,7 +40,6 @@ _INIT_ERRORS = (RaySystemError, OSError, TimeoutError, RuntimeError, ValueError)
 _WAIT_S = 10.0
 _GATHER_S = 20.0
 _DEPTH = 2  # pieces of work under way per scorer: one played, one waiting, so that none idles between two
-_RESTARTS = 20
 _SHORT_LIFE_S = 10.0
 _LOCAL_DEFAULTS = {
     "RAY_AUTH_MODE": "disabled",  # a loopback cluster of our own; token auth would write to the home directory
@@ -173,8 +173,8 @@ class RayPool:
         return len(self._actors)
 
     async def call(self, work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        deaths = 0
-        while deaths < ATTEMPTS:
+        deaths = Deaths(ATTEMPTS)
+        while not deaths.too_many:
             # After a death the work goes to another actor where one has room: the dead one may take a while.
             place = await self.roster.take()
             try:
@@ -185,11 +185,10 @@ class RayPool:
                     raise error.cause from None
                 self.roster.retire(place[1], str(error.cause))
             except RayActorError:
-                deaths += 1
-                await asyncio.sleep(0.1 * 2**deaths)
+                await deaths.another()
             finally:
                 self.roster.give_back(place)
-        raise SandboxError(f"scorer actors died {ATTEMPTS} times in a row on the same work")
+        raise SandboxError(f"scorer actors died {deaths} on the same work; see the Ray logs")
 
     def close(self) -> None:
         for actor in self._actors:
@@ -277,8 +276,8 @@ class RayFleet:
         return self._store.archive(search.task.task_id, search.archive).progress().done
 
     async def _keep_evolving(self, actor: Any, search: Search) -> None:
-        deaths = 0
-        while deaths < _RESTARTS:
+        deaths = Deaths(ATTEMPTS)
+        while not deaths.too_many:
             started_s = time.monotonic()
             try:
                 if self._draining:
@@ -287,9 +286,10 @@ class RayFleet:
             except RayTaskError as error:
                 raise error.cause from None  # the error itself, not its traceback in another process
             except RayActorError:
-                deaths = deaths + 1 if time.monotonic() - started_s < _SHORT_LIFE_S else 1
-                await asyncio.sleep(0.5)
-        raise LLMError(f"an evolver actor died {_RESTARTS} times in a row as soon as it worked; see the Ray logs")
+                if time.monotonic() - started_s >= _SHORT_LIFE_S:
+                    deaths.forget()
+                await deaths.another()
+        raise LLMError(f"an evolver actor died {deaths} as soon as it worked; see the Ray logs")
 
     async def drain(self) -> None:
         self._draining = True
