@@ -314,5 +314,5 @@ def scorers_wanted(configured: int, here: int) -> int:
 
 
 def machines() -> list[str]:
-    """Names of the cluster's living machines."""
-    return sorted(node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"])
+    """Names of the cluster's living machines, each of which may be several of Ray's nodes."""
+    return sorted({node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]})

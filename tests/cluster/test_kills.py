@@ -84,7 +84,7 @@ def _drill(ray: Cluster, worker: Worker, run: str, rng: random.Random, killed: C
     words = ("submit", str(ray.folder / "drill.toml"), "--id", run, "--out", str(out))
     words += tuple(word for setting in SETTINGS for word in ("--set", setting))
     ray.json(*words)
-    calm_until = 0  # commits to wait for: a driver that is killed whenever it starts would never get anywhere
+    ended, calm_until = 0, 0  # commits to wait for: a driver that is killed whenever it starts would never get anywhere
     seen: dict[tuple[str, int], object] = {}
     completions: set[str] = set()
     try:
@@ -95,6 +95,8 @@ def _drill(ray: Cluster, worker: Worker, run: str, rng: random.Random, killed: C
             if job["status"] == "succeeded":
                 break
             if job["status"] in ("failed", "stopped"):
+                ended += 1
+                assert ended <= killed.total() + 20, ray.csro("logs", run).stdout[-3000:]
                 ray.json(*words)  # as its user would: submit the same again
                 continue
             _look(out, run, seen, completions)
