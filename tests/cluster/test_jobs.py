@@ -73,9 +73,11 @@ def test_a_stopped_job_goes_on_when_it_is_submitted_again(ray: Cluster) -> None:
     store = store_of(ray, "stopped")
     known, completions = commits(store), completion_keys(store)
     assert 0 < len(known) < 192
-    assert submit(ray, "stopped", "--set", "archive.proposals=96")["done"] == "resumed"
+    again = ("submit", str(ray.folder / "stopped.toml"), "--id", "stopped", "--set", "archive.proposals=96")
+    assert ray.json(*again)["done"] == "resumed"
     job = ray.wait("stopped", "succeeded", "failed")
     assert job["status"] == "succeeded", ray.csro("logs", "stopped").stdout
+    assert job["metadata"]["run_directory"] == str(ray.folder / "runs" / "stopped"), "the run has moved"
     end = commits(store)
     assert {key: end[key] for key in known} == known
     assert completion_keys(store) >= completions

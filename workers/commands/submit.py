@@ -13,6 +13,7 @@ import tomllib
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evolve.archive.redis import RedisStore
 from evolve.psro import CHECKPOINT, PsroState
@@ -21,6 +22,9 @@ from workers.commands.common import add_address, add_overrides
 from workers.errors import UsageError
 from workers.experiment import Experiment
 from workers.settings import experiment_from, load_experiment, preset_names
+
+if TYPE_CHECKING:  # it imports Ray
+    from workers.jobs import JobServer
 
 BEST_RESPONSE = "best-response"
 
@@ -50,8 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if experiment.execution != "ray":
         raise UsageError("a job runs on Ray: leave out execution=local")
     server = JobServer(address_of(arguments.address))
-    root = Path("runs").absolute() if server.is_local else Path("~/csro/runs")
-    out = arguments.out or str(root / experiment.run_id)
+    out = arguments.out or _run_directory(server, experiment.run_id)
     job, done = server.submit(Submission(experiment, out, target), arguments.python)
     if arguments.json:
         print(json.dumps({"done": done, **job.to_json()}))
@@ -65,6 +68,16 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"job {job.id} {told[done]}")
     print(f"watch it with csro watch {job.id}; on the dashboard: {server.address}/#/jobs/{job.id}")
     return 0
+
+
+def _run_directory(server: JobServer, run_id: str) -> str:
+    """Where the run is, if a job of that id had one: it stays there, whatever the cluster and this shell's directory
+    are by now. Else a place on the machine where the job runs."""
+    for job in server.jobs():
+        if job.id == run_id and "run_directory" in job.metadata:
+            return job.metadata["run_directory"]
+    root = Path("runs").absolute() if server.is_local else Path("~/csro/runs")
+    return str(root / run_id)
 
 
 def _whole_run(arguments: argparse.Namespace) -> Experiment:
