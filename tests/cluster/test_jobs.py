@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,6 @@ from evolve.llm.budget import Budget
 from tests.cluster.cluster import API_KEY, EXPERIMENT, PASSWORD, Cluster, cluster, session_processes
 from tests.evolve.llm.loopback import Loopback, offline_answers
 from tests.workers.runs import commits, completion_keys, finished, wait_until
-from workers.jobs import JobServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -142,12 +143,20 @@ def test_two_runs_share_the_cluster_and_nothing_else(ray: Cluster) -> None:
     assert commits(store_of(ray, "left")) != commits(store_of(ray, "right"))
 
 
-def test_the_near_end_of_a_tunnel_is_not_the_cluster(ray: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in ray.environment.items():
-        monkeypatch.setenv(name, value)
-    assert JobServer(ray.url).is_local
-    monkeypatch.setattr("platform.node", lambda: "laptop")
-    assert not JobServer(ray.url).is_local, "it would be given paths of another machine"
+HERE_AND_ELSEWHERE = """
+import platform, sys
+from workers.jobs import JobServer
+here = JobServer(sys.argv[1]).is_local
+platform.node = lambda: "laptop"
+print(here, JobServer(sys.argv[1]).is_local)
+"""
+
+
+def test_the_near_end_of_a_tunnel_is_not_the_cluster(ray: Cluster) -> None:
+    """Elsewhere, jobs would be given paths of another machine. In a process of its own: Ray reads its settings once."""
+    words = [sys.executable, "-c", HERE_AND_ELSEWHERE, ray.url]
+    found = subprocess.run(words, env={**os.environ, **ray.environment}, capture_output=True, text=True, check=False)
+    assert found.stdout.split() == ["True", "False"], found.stderr
 
 
 def test_doctor_looks_at_the_cluster_too(ray: Cluster) -> None:
