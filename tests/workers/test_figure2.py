@@ -30,7 +30,7 @@ def test_a_step_that_failed_is_a_cross_and_breaks_the_mean() -> None:
 def test_a_run_whose_programs_all_failed_is_drawn_too() -> None:
     (panel,) = figure2.panels(run("pibr", step(0, 0), step(0, 1)))
     assert panel.failed == 2 and panel.chart.count('class="missing"') == 2
-    assert figure2.standalone([panel], "A title").startswith("<svg xmlns=")
+    assert figure2.standalone([panel], "A title", "and more").startswith("<svg xmlns=")
 
 
 def test_other_methods_have_none() -> None:

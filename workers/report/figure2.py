@@ -65,18 +65,21 @@ def panels(run: RunFiles) -> list[Panel]:
     return made
 
 
-def standalone(made: Sequence[Panel], title: str, columns: int = 3) -> str:
+_HEAD = 38.0  # two lines: one would not fit over a single panel
+
+
+def standalone(made: Sequence[Panel], title: str, subtitle: str, columns: int = 3) -> str:
     """All panels as one SVG document."""
     columns = min(columns, len(made))
     rows = math.ceil(len(made) / columns)
     width, height = charts.WIDTH, _HEIGHT + 18
     head = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {:g} {:g}" width="{:g}" height="{:g}"><style>{}</style>'
-        '<rect width="100%" height="100%" fill="#fff"/><text x="8" y="16">{}</text>'
-    ).format(width * columns, height * rows + 24, width * columns, height * rows + 24, Markup(_STYLE), title)
+        '<rect width="100%" height="100%" fill="#fff"/><text x="8" y="16">{}</text><text x="8" y="31">{}</text>'
+    ).format(*(width * columns, height * rows + _HEAD) * 2, Markup(_STYLE), title, subtitle)
     parts = [head]
     for place, panel in enumerate(made):
-        x, y = (place % columns) * width, (place // columns) * height + 24
+        x, y = (place % columns) * width, (place // columns) * height + _HEAD
         parts.append(Markup('<g transform="translate({:g} {:g})">').format(x, y))
         parts.append(charts.text(46, 10, f"start {panel.start}", "axis"))
         inner = str(panel.chart)

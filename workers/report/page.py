@@ -78,8 +78,7 @@ def _write_figure2(panels: Sequence[figure2.Panel], run: RunFiles, run_dir: Path
     """``figure2.svg`` and ``figure2.png``, if the run has that figure. Returns why there is no PNG, if so."""
     if not panels:
         return ""
-    title = f"{as_text(run.summary.get('game'))}: social welfare over optimisation steps, run {name}"
-    svg = figure2.standalone(panels, title)
+    svg = figure2.standalone(panels, as_text(run.summary.get("game")), f"run {name}")
     (run_dir / "figure2.svg").write_text(svg, encoding="utf-8")
     try:
         picture = png(svg)
