@@ -14,7 +14,7 @@ test: $(STAMP)
 	@for package in chromium prometheus; do command -v $$package >/dev/null || sh deploy/system_package.sh $$package || exit 1; done
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -q -s -p no:cacheprovider --override-ini python_files='bench_*.py'

@@ -19,7 +19,7 @@ from tests.cluster.cluster import API_KEY, EXPERIMENT, PASSWORD, Cluster, cluste
 from tests.evolve.llm.loopback import Loopback, offline_answers
 from tests.workers.runs import commits, completion_keys, finished, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from evolve.llm.budget import Budget
 from tests.cluster.cluster import EXPERIMENT, Cluster, Worker, cluster, session_processes
 from tests.workers.runs import commits, completion_keys, stop_store, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.ray]
 
 KILLS = int(os.environ.get("CSRO_DRILL_KILLS", "10"))
 PROPOSALS = max(40, 2 * KILLS)

@@ -30,7 +30,7 @@ from tests.workers.runs import (
 )
 
 pytestmark = pytest.mark.slow
-RAY = pytest.mark.xdist_group("ray")
+RAY = pytest.mark.ray
 
 PROPOSALS = 24
 

@@ -76,7 +76,7 @@ def test_a_process_whose_sandbox_falls_below_the_minimum_takes_no_more_work() ->
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray")
+@pytest.mark.ray
 def test_a_ray_actor_whose_sandbox_falls_below_the_minimum_takes_no_more_work() -> None:
     reasons: list[str] = []
     remote.connect(2)

@@ -12,7 +12,7 @@ from tests.evolve.llm.loopback import PASSING, Fault, Loopback, mixed, offline_a
 from tests.workers.runs import TIMEOUT_S, csro, finished, kill, run_words, started, summary, wait_until
 
 pytestmark = pytest.mark.slow
-RAY = pytest.mark.xdist_group("ray")
+RAY = pytest.mark.ray
 
 CANARY_KEY = "sk-canary-0123456789abcdef"
 
