@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -41,15 +40,15 @@ async def test_incumbents_found_the_islands_but_those_of_the_pool_are_not_promot
     assert response.best is not None and response.best.candidate.program.id == program(7).id
 
 
-async def test_a_search_goes_on_where_its_budget_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_search_goes_on_where_its_budget_left_it() -> None:
     archive = replace(ARCHIVE, lease_s=3600.0)
     w = world(ScriptedLLM(lambda prompt: answer(index_of(prompt))), budget=Budget(llm_calls=3), archive=archive)
     response = await alpha_evolve.create(w.setup()).respond(task())
     assert (response.programs, w.finished) == (3, [False])
-    later = time.time() + 4000.0  # the leases of the proposals that could not be paid for have run out
-    monkeypatch.setattr("evolve.oracles.evolver.time.time", lambda: later)
     again = w.again(ScriptedLLM(lambda prompt: answer(index_of(prompt))))
-    response = await alpha_evolve.create(again.setup()).respond(task())
+    setup = again.setup()
+    setup.store.archive(task().task_id, archive).expire_leases()  # of the proposals that could not be paid for
+    response = await alpha_evolve.create(setup).respond(task())
     assert (response.programs, again.finished) == (8, [True])
     assert len(again.llm.prompts) == 5
     assert response.best is not None and response.best.candidate.program.id == program(7).id
