@@ -73,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             place = f"csro {arguments.command}" if arguments.command else "csro"
             raise UsageError(f"unrecognized arguments: {' '.join(others)}; see {place} --help")
         status: int = arguments.run(arguments)
+        sys.stdout.flush()  # here, where a reader that went away can still be met
     except KeyboardInterrupt:
         print("csro: interrupted", file=sys.stderr)
         return 1

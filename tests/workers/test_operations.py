@@ -213,7 +213,6 @@ def test_gc_removes_old_runs_on_request(
     connection.close()
 
 
-
 def test_a_reader_that_goes_away_is_no_defect() -> None:
     words = [sys.executable, "-m", "workers.cli", "runs"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
