@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from evolve.archive.aside import Aside, at_once
 from evolve.archive.store import CompletionStore
@@ -42,7 +43,6 @@ class RecordedLLM:
         self._completions = completions
         self._ledger = ledger
         self._flights: dict[str, _Flight] = {}
-        self._reserving = asyncio.Lock()
         self._unsettled: set[asyncio.Task[Completion]] = set()
         self._unstored: dict[str, Completion] = {}
 
@@ -120,20 +120,33 @@ class RecordedLLM:
     async def _reserve(self, key: str, estimate: Usage, task: asyncio.Task[Completion]) -> bool:
         """As :meth:`Ledger.reserve`; ``task`` is then among those that are yet to settle.
 
-        One after the other, so that what stood in the way of a refused reservation is known: nothing joins meanwhile,
-        and what settles meanwhile is among ``others``, so that the ledger is asked once more."""
+        It is among them while the ledger is asked, too, and no longer once it is refused: so whoever is refused knows
+        all of ours that may stand in the way, and no two that hold nothing wait for each other."""
         while True:
-            async with self._reserving:
-                others = set(self._unsettled)
-                try:
-                    is_new = await self._aside(self._ledger.reserve, key, estimate)
-                except BudgetExhaustedError:
-                    if not others:
-                        raise
-                else:
-                    self._unsettled.add(task)
-                    return is_new
-            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+            before = set(self._unsettled)
+            self._unsettled.add(task)
+            try:
+                return await self._reserved(key, estimate)
+            except BudgetExhaustedError:
+                self._unsettled.discard(task)
+                if any(other.done() for other in before):  # what it held is free by now
+                    continue
+                if not self._unsettled:
+                    raise
+            await asyncio.wait(self._unsettled, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _reserved(self, key: str, estimate: Usage) -> bool:
+        """As :meth:`Ledger.reserve`. A caller that is gone before the answer reserves nothing."""
+        asked = asyncio.ensure_future(self._aside(self._ledger.reserve, key, estimate))
+        try:
+            return await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            asked.add_done_callback(partial(self._give_back, key))
+            raise
+
+    def _give_back(self, key: str, asked: asyncio.Future[bool]) -> None:
+        if not asked.cancelled() and asked.exception() is None and asked.result():
+            self._ledger.release(key)
 
 
 def teach(llm: LLM, request: str, success: float) -> None:

@@ -3,16 +3,19 @@
 The model is a server on this machine, in a process of its own. Slots in use are counted there: the mean number of
 requests it holds, over the number configured, from the first request to the last. CSRO_BENCH_CHILDREN sets the number
 of children of each run (default 2560; 10000 shows that nothing grows), CSRO_BENCH_SLOTS the calls in flight (default
-256). The time of a fixed loop is printed beside: processor times of two runs compare where it is equal.
+256), CSRO_BENCH_EVOLVERS the evolvers that share them (``workers.evolvers``; default 2). The time of a fixed loop is
+printed beside: processor times of two runs compare where it is equal.
 
-``test_engine_slots_in_use`` has everything of a run between claim and commit (evolver, store, budget, recording, the
-SDK) and a scorer that costs nothing. ``test_run_slots_in_use`` is a whole ``csro run``,
-whose children play in the sandbox: there the processors' time for scoring is the limit, about 20 ms a child.
+``test_engine_slots_in_use`` has everything of a run between claim and commit (evolvers, store, budget, recording, the
+SDK) and a scorer that costs nothing; beside it the SDK alone, over the same connections in as many processes, shows
+what this machine can reach at all. ``test_run_slots_in_use`` is a whole ``csro run``, whose children play in the
+sandbox: there the processors' time for scoring is the limit, about 20 ms a child.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
 import re
@@ -25,18 +28,20 @@ from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import httpx2
+import openai
 import pytest
 
 from evolve.archive.redis import RedisStore, open_store
 from evolve.archive.server import stop_server
 from evolve.candidate import Candidate
+from evolve.llm.transport import http_client
 from evolve.match_scorer import stratified
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.evolver import Evolver, Search
 from evolve.program import Program
-from evolve.scoring import Evaluation, OpponentReturn, Scorer, ScoringTask
+from evolve.scoring import Evaluation, OpponentReturn, ScoringTask
 from games.registry import make_game
-from tests.evolve.llm.loopback import Asked, Loopback
 from tests.workers.runs import started
 from workers.experiment import Experiment
 from workers.models import shared_model
@@ -44,6 +49,7 @@ from workers.settings import load_experiment
 
 CHILDREN = int(os.environ.get("CSRO_BENCH_CHILDREN", "2560"))
 SLOTS = int(os.environ.get("CSRO_BENCH_SLOTS", "256"))
+EVOLVERS = int(os.environ.get("CSRO_BENCH_EVOLVERS", "2"))
 SETTINGS = (
     "game.num_rounds=4",
     "execution=local",
@@ -71,18 +77,66 @@ class Policy:
 """
 
 
-async def _numbered(asked: Asked) -> str:
-    _numbered.count += 1  # type: ignore[attr-defined]
-    return _ANSWER.format(number=_numbered.count)  # type: ignore[attr-defined]
+class StubModel(asyncio.Protocol):
+    """One connection to a model that answers each request after ``latency_s``.
+
+    Only what a client that keeps its connections sends and needs: whatever it cost more, the engine would seem to."""
+
+    answered = 0
+
+    def __init__(self, latency_s: float, arrivals: list[float], departures: list[float]) -> None:
+        self._latency_s = latency_s
+        self._arrivals, self._departures = arrivals, departures
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        head, found, body = self._received.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+        if not found or length is None or len(body) < int(length[1]):
+            return
+        self._received = b""
+        self._arrivals.append(time.monotonic())
+        asyncio.get_running_loop().call_later(self._latency_s, self._answer)
+
+    def _answer(self) -> None:
+        StubModel.answered += 1
+        message = {"role": "assistant", "content": _ANSWER.format(number=StubModel.answered)}
+        choice = {"index": 0, "finish_reason": "stop", "message": message}
+        body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 1500, "completion_tokens": 60}}).encode()
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._transport.write(head.encode() + body)
+        self._departures.append(time.monotonic())
 
 
 def _serve(pipe: Connection, latency_s: float) -> None:
-    """Serves until told to stop; answers every word in the pipe with the times of all requests so far."""
-    _numbered.count = 0  # type: ignore[attr-defined]
-    with Loopback(_numbered, latency_s=latency_s) as server:
-        pipe.send(server.openai_url)
-        while pipe.recv() != "stop":
-            pipe.send((list(server.arrivals), list(server.departures)))
+    """Serves until told to stop; tells on request how many it answered, and the times of all requests."""
+    asyncio.run(_answer_all(pipe, latency_s))
+
+
+async def _answer_all(pipe: Connection, latency_s: float) -> None:
+    arrivals: list[float] = []
+    departures: list[float] = []
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: StubModel(latency_s, arrivals, departures), "127.0.0.1", backlog=SLOTS)
+    stopped = asyncio.Event()
+
+    def told() -> None:
+        match pipe.recv():
+            case "answered":
+                pipe.send(len(departures))
+            case "times":
+                pipe.send((arrivals, departures))
+            case _:
+                stopped.set()
+
+    loop.add_reader(pipe.fileno(), told)
+    pipe.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+    await stopped.wait()
 
 
 @contextmanager
@@ -109,7 +163,7 @@ def mean_in_flight(arrivals: list[float], departures: list[float], start: float,
 
 @dataclass(frozen=True)
 class Sample:
-    """One look at a run: requests answered, and the driver's own memory and the processor time of all its processes."""
+    """One look at a run: requests answered, the largest of its processes and the processor time of all of them."""
 
     at_s: float
     answered: int
@@ -117,10 +171,19 @@ class Sample:
     cpu_s: float
 
 
-def look(pid: int, answered: int) -> Sample:
-    rss_kb = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
-    assert rss_kb is not None
-    return Sample(time.monotonic(), answered, int(rss_kb[1]) / 1024, _tree_cpu_s(pid))
+def look(root: int, answered: int) -> Sample:
+    """``root`` is the process that all others of the run come from."""
+    pids, cpu_s = _tree(root)
+    return Sample(time.monotonic(), answered, max(map(_rss_mb, pids)), cpu_s)
+
+
+def _rss_mb(pid: int) -> float:
+    try:
+        name, status = (Path(f"/proc/{pid}/{file}").read_text() for file in ("comm", "status"))
+    except OSError:
+        return 0.0
+    rss_kb = re.search(r"VmRSS:\s+(\d+)", status)
+    return int(rss_kb[1]) / 1024 if rss_kb and name.startswith(("python", "csro", "ray")) else 0.0  # the store grows
 
 
 def loop_s() -> float:
@@ -131,8 +194,8 @@ def loop_s() -> float:
     return time.process_time() - before
 
 
-def _tree_cpu_s(root: int) -> float:
-    """Of a process and all below it, those that ended included."""
+def _tree(root: int) -> tuple[set[int], float]:
+    """A process and all below it, and their processor time in seconds, those that ended included."""
     parents: dict[int, int] = {}
     spent: Counter[int] = Counter()
     for entry in Path("/proc").iterdir():
@@ -147,7 +210,7 @@ def _tree_cpu_s(root: int) -> float:
     below = {root}
     while grown := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= grown
-    return sum(spent[pid] for pid in below) / _TICKS_PER_S
+    return below, sum(spent[pid] for pid in below) / _TICKS_PER_S
 
 
 class FreeScorer:
@@ -161,32 +224,62 @@ class FreeScorer:
         return replace(stratified(results, task), returns=returns, behaviour=f"moves-{score}", traits=(score, score))
 
 
-async def search(store: RedisStore, experiment: Experiment, scorer: Scorer) -> None:
-    """One search of the experiment's, from the game's seed program to its last child."""
+def begun(store: RedisStore, experiment: Experiment) -> Search:
+    """A search from the game's seed program."""
     game = make_game(experiment.game.name, **experiment.game.parameters)
     seed = Program(game.brief.seed_program)
     scoring = ScoringTask({seed.id: seed}, {seed.id: 1.0}, experiment.oracle.matches, experiment.seed)
     task = BestResponseTask("br-000", scoring, (seed,), frozenset({seed.id}), 1, 2, experiment.oracle.fresh_matches)
     settings = experiment.archive_settings(game.spec.return_range)
-    archive = store.archive(task.task_id, settings)
-    archive.found([Candidate(seed, await scorer.score(seed, scoring))])
-    of = Search(task, settings, experiment.prompts(), experiment.cascade())
-    evolver = Evolver("bench", of, game, store, shared_model(experiment, store), scorer)
-    await evolver.work(experiment.llm.in_flight, experiment.llm.queue())
+    founder = asyncio.run(FreeScorer().score(seed, scoring))
+    store.archive(task.task_id, settings).found([Candidate(seed, founder)])
+    return Search(task, settings, experiment.prompts(), experiment.cascade())
+
+
+def _evolve(store: RedisStore, experiment: Experiment, searched: Search, index: int) -> None:
+    """One evolver with its share of the slots, as in a run with several."""
+    game = make_game(experiment.game.name, **experiment.game.parameters)
+    evolver = Evolver(f"bench-{index}", searched, game, store, shared_model(experiment, store), FreeScorer())
+    slots = -(-experiment.llm.in_flight // EVOLVERS)
+    asyncio.run(evolver.work(slots, slots))
+    store.close()
 
 
 def _engine(url: str, data_dir: Path, pipe: Connection) -> None:
-    """The process that is measured; its end of the pipe tells when it begins and ends."""
+    """The process that is measured, with the evolvers it starts; its end of the pipe tells when it begins and ends."""
     os.environ |= {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any"}
     experiment = load_experiment("demo", SETTINGS)
     store = open_store("bench", data_dir)
+    searched = begun(store, experiment)
+    context = multiprocessing.get_context("spawn")
+    evolvers = [context.Process(target=_evolve, args=(store, experiment, searched, i)) for i in range(EVOLVERS)]
     pipe.send("begin")
     try:
-        asyncio.run(search(store, experiment, FreeScorer()))
+        for evolver in evolvers:
+            evolver.start()
+        for evolver in evolvers:
+            evolver.join()
         pipe.send("end")
     finally:
         store.close()
         stop_server(data_dir)
+
+
+def _ask_alone(url: str, count: int) -> None:
+    """``count`` requests of an evolver's size by its share of the slots, and nothing else."""
+    asyncio.run(_asked(url, count))
+
+
+async def _asked(url: str, count: int) -> None:
+    client = openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0, timeout=None, http_client=http_client())
+    numbers = iter(range(count))
+    body = {"model": "stub", "max_completion_tokens": 500, "messages": [{"role": "user", "content": "x" * 6000}]}
+
+    async def slot() -> None:
+        for _ in numbers:
+            await client.post("/chat/completions", body=body, cast_to=httpx2.Response)
+
+    await asyncio.gather(*(slot() for _ in range(-(-SLOTS // EVOLVERS))))
 
 
 @dataclass(frozen=True)
@@ -197,13 +290,16 @@ class Measured:
     arrivals: list[float]
     departures: list[float]
 
+    def slots_used(self) -> float:
+        """Their share until the last request is sent: after that no engine could fill them."""
+        return mean_in_flight(self.arrivals, self.departures, min(self.arrivals), max(self.arrivals)) / SLOTS
+
     def show(self, what: str, latency_s: float) -> None:
         """Prints the share of slots in use, and the run by quarters."""
-        # Until the last is sent: after that no engine could fill its slots.
-        first, last = min(self.arrivals), max(self.arrivals)
-        used = mean_in_flight(self.arrivals, self.departures, first, last) / SLOTS
+        used, first = self.slots_used(), min(self.arrivals)
         rate = len(self.arrivals) / (max(self.departures) - first)
-        print(f"\n{what}: {len(self.arrivals)} children, {SLOTS} slots, {latency_s:g} s a call, {rate:.1f} children/s")
+        slots = f"{SLOTS} slots of {EVOLVERS} evolvers"
+        print(f"\n{what}: {len(self.arrivals)} children, {slots}, {latency_s:g} s a call, {rate:.1f} children/s")
         print(f"{used:.1%} of the slots in use (aim 97 %); a loop of 4 million steps takes {loop_s():.2f} s here now")
         print(f"{'answered':>10}{'memory MB':>12}{'CPU ms/child':>14}")
         working = [sample for sample in self.samples if 0 < sample.answered < CHILDREN]
@@ -223,10 +319,21 @@ def measure_engine(data_dir: Path, latency_s: float) -> Measured:
         assert process.pid is not None
         assert ours.recv() == "begin"
         while not ours.poll(1) and process.is_alive():
-            samples.append(look(process.pid, len(_times(pipe)[1])))
+            samples.append(look(process.pid, _answered(pipe)))
         assert ours.recv() == "end"
         process.join()
         return Measured(samples, *_times(pipe))
+
+
+def measure_sdk(latency_s: float) -> Measured:
+    with model(latency_s) as (url, pipe):
+        context = multiprocessing.get_context("spawn")
+        processes = [context.Process(target=_ask_alone, args=(url, CHILDREN // EVOLVERS)) for _ in range(EVOLVERS)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        return Measured([], *_times(pipe))
 
 
 def measure_run(out: Path, latency_s: float) -> Measured:
@@ -235,12 +342,18 @@ def measure_run(out: Path, latency_s: float) -> Measured:
     with model(latency_s) as (url, pipe):
         environment = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any"}
         with started("run", "demo", "--out", str(out), *words, env=environment) as process:
-            while process.poll() is None and len(departures := _times(pipe)[1]) < CHILDREN:
-                samples.append(look(process.pid, len(departures)))
+            while process.poll() is None and (answered := _answered(pipe)) < CHILDREN:
+                samples.append(look(process.pid, answered))
                 time.sleep(1)
             arrivals, departures = _times(pipe)
             assert process.poll() in (None, 0), process.communicate()[1]
     return Measured(samples, arrivals, departures)
+
+
+def _answered(pipe: Connection) -> int:
+    pipe.send("answered")
+    answered: int = pipe.recv()
+    return answered
 
 
 def _times(pipe: Connection) -> tuple[list[float], list[float]]:
@@ -254,6 +367,7 @@ def test_engine_slots_in_use(tmp_path: Path, latency_s: float) -> None:
     measured = measure_engine(tmp_path, latency_s)
     assert len(measured.departures) == CHILDREN
     measured.show("engine", latency_s)
+    print(f"the SDK alone, side by side: {measure_sdk(latency_s).slots_used():.1%} of the slots")
 
 
 def test_run_slots_in_use(tmp_path: Path) -> None:
