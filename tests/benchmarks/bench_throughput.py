@@ -126,13 +126,17 @@ async def _answer_all(pipe: Connection, latency_s: float) -> None:
     stopped = asyncio.Event()
 
     def told() -> None:
-        match pipe.recv():
-            case "answered":
-                pipe.send(len(departures))
-            case "times":
-                pipe.send((arrivals, departures))
-            case _:
-                stopped.set()
+        try:
+            word = pipe.recv()
+        except EOFError:  # whoever measures is gone
+            word = "stop"
+        if word == "answered":
+            pipe.send(len(departures))
+        elif word == "times":
+            pipe.send((arrivals, departures))
+        else:
+            loop.remove_reader(pipe.fileno())
+            stopped.set()
 
     loop.add_reader(pipe.fileno(), told)
     pipe.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
