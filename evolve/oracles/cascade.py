@@ -26,8 +26,9 @@ from evolve.scoring import Evaluation, Failed, Scored, Scorer, ScoringTask
 @dataclass(frozen=True)
 class CascadeSettings:
     """``racing`` ends an evaluation once the child is worse than its parent at this ``confidence``, all looks together;
-    ``novelty`` once its first moves are those of a known program. The first look comes after ``probe_matches`` per
-    opponent: the referee steps the matches of a stage together, so that fewer would hardly cost less time."""
+    ``novelty`` once its first moves are those of a known program, or before any match if its normalised text is. The
+    first look comes after ``probe_matches`` per opponent: the referee steps the matches of a stage together, so that
+    fewer would hardly cost less time."""
 
     racing: bool = False
     novelty: bool = False

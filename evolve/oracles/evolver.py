@@ -222,7 +222,7 @@ class Evolver:
         async def seen(name: str) -> Candidate | None:
             return await self._aside(self.archive.seen, name, parents.as_of)
 
-        if (known := await seen(proposal.program.id)) is not None:
+        if self.search.cascade.novelty and (known := await seen(proposal.program.id)) is not None:
             saved = task.matches_per_opponent * len(task.weights)
             return Assessment(known.evaluation, 0, saved_by_novelty=saved)
         return await assess(proposal.program, task, self._scorer, self.search.cascade, rival, seen)

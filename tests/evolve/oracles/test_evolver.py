@@ -15,6 +15,7 @@ from evolve.candidate import Candidate
 from evolve.llm.budget import Budget
 from evolve.llm.core import LLM, LLMError, Prompt
 from evolve.llm.recording import RecordedLLM
+from evolve.oracles.cascade import CascadeSettings
 from evolve.oracles.evolver import Evolver, Search
 from evolve.oracles.offspring import Offspring, commit_event
 from evolve.prompting import PromptSettings
@@ -77,11 +78,15 @@ async def test_the_share_of_edits(share: float, operator: str) -> None:
         assert {e["fault"] for e in store.events()} == {"no_code"}  # the script answers with whole programs
 
 
-async def test_a_program_known_already_is_not_scored_again() -> None:
-    store, of, scorer = MemoryStore("run"), search(), ToyScorer()
+@pytest.mark.parametrize("novelty", [True, False])
+async def test_a_program_known_already_is_scored_again_only_without_novelty(novelty: bool) -> None:
+    store, scorer = MemoryStore("run"), ToyScorer()
+    of = replace(search(), cascade=CascadeSettings(novelty=novelty))
     await founded(store, of)
-    await evolver(store, of, ScriptedLLM(lambda prompt: answer(4)), scorer=scorer).work(1)
-    assert [i for i, _ in scorer.asked] == [program(4).id]
+    same = ScriptedLLM(lambda prompt: answer(f"4  # attempt {index_of(prompt)}"))
+    await evolver(store, of, same, scorer=scorer).work(1)
+    assert {i for i, _ in scorer.asked} == {program(4).id}
+    assert len(scorer.asked) == (1 if novelty else 6)
     outcomes = [e["outcome"] for e in store.events()]
     assert outcomes[0] == Commit.ADDED and Commit.DUPLICATE in outcomes
     # From itself as its parent the same program is no change, and that is a fault.
