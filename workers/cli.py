@@ -8,6 +8,7 @@ import keyword
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from typing import NoReturn
 
 from games.registry import near_matches
@@ -35,6 +36,14 @@ COMMANDS = {
 }
 
 
+class _Version(argparse.Action):
+    """Looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(f"csro {metadata.version('csro')}")
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, instead of the whole usage."""
 
@@ -49,6 +58,7 @@ def parser(chosen: str | None) -> argparse.ArgumentParser:
         description="Equilibria whose best responses are programs written by language models.",
         epilog="csro COMMAND --help tells the rest.",
     )
+    root.add_argument("--version", action=_Version, nargs=0, help="the version installed")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for name, summary in COMMANDS.items():
         if name != chosen:

@@ -1,6 +1,7 @@
 """The command line: bad usage is one line and exit status 2; results are JSON on stdout."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,13 @@ def test_each_command_has_a_help_text(name: str, capsys: pytest.CaptureFixture[s
         main([name, "--help"])
     assert ended.value.code == 0
     assert "--json" in capsys.readouterr().out
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"csro \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 def test_no_words_is_help(capsys: pytest.CaptureFixture[str]) -> None:
