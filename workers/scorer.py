@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -44,21 +45,21 @@ class Core:
 
 
 def claim_core(index: int) -> Core:
-    """A core that no other scoring process of this machine has, those of other runs included; if all are taken, the
-    one that ``index`` comes to. The claim is a name in the kernel, so it ends with the process, however that ends."""
+    """A core that fewest scoring processes of this machine have, those of other runs included; of several, the one that
+    ``index`` comes to. The claim is a name in the kernel, so it ends with the process, however that ends."""
     if not hasattr(os, "sched_getaffinity"):
         return Core(None)
     cores = sorted(os.sched_getaffinity(0))
     cores = cores[index % len(cores) :] + cores[: index % len(cores)]
-    for core in cores:
+    for place in itertools.count():  # ends: no machine has processes without end
+        core = cores[place % len(cores)]
         claim = socket.socket(socket.AF_UNIX)
         try:
-            claim.bind(f"\0csro-core-{core}")
+            claim.bind(f"\0csro-core-{core}-{place // len(cores)}")
+            break
         except OSError:
             claim.close()
-        else:
-            return Core(core, claim)
-    return Core(cores[0])
+    return Core(core, claim)
 
 
 class ScoringProcess:
