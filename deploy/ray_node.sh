@@ -20,7 +20,9 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$config/ray_token"
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV=0     # it would copy the environment for each job
 export RAY_USAGE_STATS_ENABLED=0
 export RAY_memory_monitor_refresh_ms=0     # it kills innocent actors; each program has a memory limit of its own
-export RAY_gcs_rpc_server_reconnect_timeout_s=180 # how long machines wait for a head that is being restarted
+# How long machines wait for a head that is being restarted: on a busy machine it may miss its own start-up deadlines
+# several times.
+export RAY_gcs_rpc_server_reconnect_timeout_s=600
 
 case $role in
 head)

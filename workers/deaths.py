@@ -6,8 +6,8 @@ import asyncio
 import time
 
 PATIENCE_S = 240.0
-"""A cluster without its head restarts nobody, so that each try fails at once; its machines wait for the head for 180 s
-(``RAY_gcs_rpc_server_reconnect_timeout_s``), and the actors take a while to come back after it."""
+"""A cluster without its head restarts nobody, so that each try fails at once; a head takes a minute or more to restart,
+and the actors take a while to come back after it."""
 LONGEST_PAUSE_S = 5.0
 
 

@@ -74,7 +74,7 @@ class OracleSettings:
     parents and repairs of failed programs; the rest are full rewrites. ``prompt_variants`` puts the task in several
     ways, those likelier whose children do better than their parents. ``feedback`` as in
     :class:`evolve.prompting.PromptSettings`. ``racing`` (with ``racing_confidence``) and ``novelty`` end alpha_evolve's
-    evaluations early, after ``probe_matches`` or more: see :class:`evolve.oracles.cascade.CascadeSettings`.
+    evaluations early, or spare them: see :class:`evolve.oracles.cascade.CascadeSettings`.
     """
 
     kind: str = "alpha_evolve"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from evolve.archive.aside import Aside, at_once
 from evolve.archive.store import CompletionStore
@@ -43,7 +44,9 @@ class RecordedLLM:
         self._completions = completions
         self._ledger = ledger
         self._flights: dict[str, _Flight] = {}
-        self._unsettled: set[asyncio.Task[Completion]] = set()
+        self._unsettled: set[asyncio.Future[Any]] = set()
+        self._ended = 0
+        self._change = asyncio.Event()
         self._unstored: dict[str, Completion] = {}
 
     @property
@@ -88,14 +91,14 @@ class RecordedLLM:
     async def _fetch(self, key: str, model: str, prompt: Prompt) -> Completion:
         task = asyncio.current_task()
         assert task is not None
+        is_new = await self._reserve(key, _estimate(model, prompt), task)
         try:
-            is_new = await self._reserve(key, _estimate(model, prompt), task)
             recorded = None if is_new else await self._aside(self._completions.get, key)
             if recorded is None and key not in self._unstored:
                 self._unstored[key] = await self._call(key, prompt)
             return await self._aside(self._book, key, prompt, recorded)
         finally:
-            self._unsettled.discard(task)
+            self._leave(task, held=True)
 
     def _book(self, key: str, prompt: Prompt, recorded: Completion | None) -> Completion:
         """Stores the answer that was given, if none is ``recorded``, and settles."""
@@ -115,37 +118,58 @@ class RecordedLLM:
             return completion
         finally:
             if not answered:
-                self._ledger.release(key)
+                self._release(key)
 
     async def _reserve(self, key: str, estimate: Usage, task: asyncio.Task[Completion]) -> bool:
         """As :meth:`Ledger.reserve`; ``task`` is then among those that are yet to settle.
 
-        It is among them while the ledger is asked, too, and no longer once it is refused: so whoever is refused knows
-        all of ours that may stand in the way, and no two that hold nothing wait for each other."""
+        It is among them while the ledger is asked, too: whoever is refused waits until one that held a reservation
+        ends, and asks again; if none does, there is no budget."""
         while True:
-            before = set(self._unsettled)
+            ended = self._ended
             self._unsettled.add(task)
             try:
                 return await self._reserved(key, estimate)
             except BudgetExhaustedError:
-                self._unsettled.discard(task)
-                if any(other.done() for other in before):  # what it held is free by now
-                    continue
-                if not self._unsettled:
+                self._leave(task, held=False)
+                while self._ended == ended and self._unsettled:
+                    await self._change.wait()
+                if self._ended == ended:
                     raise
-            await asyncio.wait(self._unsettled, return_when=asyncio.FIRST_COMPLETED)
+            except BaseException:
+                self._leave(task, held=False)
+                raise
+
+    def _leave(self, whoever: asyncio.Future[Any], held: bool) -> None:
+        """``whoever`` no longer has a reservation, or never got one; ``held`` if there is room for others now."""
+        self._unsettled.discard(whoever)
+        self._ended += held
+        if held or not self._unsettled:
+            self._change.set()
+            self._change = asyncio.Event()
 
     async def _reserved(self, key: str, estimate: Usage) -> bool:
-        """As :meth:`Ledger.reserve`. A caller that is gone before the answer reserves nothing."""
+        """As :meth:`Ledger.reserve`. A caller that goes away before the answer holds nothing, unless the loop ends with
+        it: the next start of the run gives that back."""
         asked = asyncio.ensure_future(self._aside(self._ledger.reserve, key, estimate))
         try:
             return await asyncio.shield(asked)
         except asyncio.CancelledError:
+            self._unsettled.add(asked)
             asked.add_done_callback(partial(self._give_back, key))
             raise
 
     def _give_back(self, key: str, asked: asyncio.Future[bool]) -> None:
-        if not asked.cancelled() and asked.exception() is None and asked.result():
+        granted = not asked.cancelled() and asked.exception() is None and asked.result()
+        if granted:
+            self._release(key)
+        self._leave(asked, held=granted)
+
+    def _release(self, key: str) -> None:
+        """Gives back what a call that brought nothing reserved, unless another asks the same by now: it goes on with
+        the reservation."""
+        flight = self._flights.get(key)
+        if flight is None or flight.task is asyncio.current_task():
             self._ledger.release(key)
 
 

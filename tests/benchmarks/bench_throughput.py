@@ -3,12 +3,12 @@
 The model is a server on this machine, in a process of its own. Slots in use are counted there: the mean number of
 requests it holds, over the number configured, from the first request to the last. CSRO_BENCH_CHILDREN sets the number
 of children of each run (default 2560; 10000 shows that nothing grows), CSRO_BENCH_SLOTS the calls in flight (default
-256), CSRO_BENCH_EVOLVERS the evolvers that share them (``workers.evolvers``; default 2). The time of a fixed loop is
-printed beside: processor times of two runs compare where it is equal.
+256), CSRO_BENCH_EVOLVERS the evolvers that share them in the engine's test (``workers.evolvers``; default 2). The time
+of a fixed loop is printed beside: processor times of two runs compare where it is equal.
 
 ``test_engine_slots_in_use`` has everything of a run between claim and commit (evolvers, store, budget, recording, the
-SDK) and a scorer that costs nothing; beside it the SDK alone, over the same connections in as many processes, shows
-what this machine can reach at all. ``test_run_slots_in_use`` is a whole ``csro run``, whose children play in the
+SDK) and a scorer that costs nothing; right after it the SDK alone, over the same connections in as many processes,
+shows what this machine can reach at all. ``test_run_slots_in_use`` is a whole ``csro run``, whose children play in the
 sandbox: there the processors' time for scoring is the limit, about 20 ms a child.
 """
 
@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import openai
@@ -175,19 +176,19 @@ class Sample:
     cpu_s: float
 
 
-def look(root: int, answered: int) -> Sample:
-    """``root`` is the process that all others of the run come from."""
-    pids, cpu_s = _tree(root)
+def look(root: int, answered: int, store: Path) -> Sample:
+    """``root`` is the process that all others of the run come from but its server, whose data are in ``store``."""
+    server = store / "server.pid"
+    pids, cpu_s = _tree({root, *([int(server.read_text())] if server.exists() else [])})
     return Sample(time.monotonic(), answered, max(map(_rss_mb, pids)), cpu_s)
 
 
 def _rss_mb(pid: int) -> float:
     try:
-        name, status = (Path(f"/proc/{pid}/{file}").read_text() for file in ("comm", "status"))
+        rss_kb = re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
     except OSError:
         return 0.0
-    rss_kb = re.search(r"VmRSS:\s+(\d+)", status)
-    return int(rss_kb[1]) / 1024 if rss_kb and name.startswith(("python", "csro", "ray")) else 0.0  # the store grows
+    return int(rss_kb[1]) / 1024 if rss_kb else 0.0
 
 
 def loop_s() -> float:
@@ -198,8 +199,8 @@ def loop_s() -> float:
     return time.process_time() - before
 
 
-def _tree(root: int) -> tuple[set[int], float]:
-    """A process and all below it, and their processor time in seconds, those that ended included."""
+def _tree(roots: set[int]) -> tuple[set[int], float]:
+    """Processes and all below them, and their processor time in seconds, those that ended included."""
     parents: dict[int, int] = {}
     spent: Counter[int] = Counter()
     for entry in Path("/proc").iterdir():
@@ -211,7 +212,7 @@ def _tree(root: int) -> tuple[set[int], float]:
             continue
         parents[int(entry.name)] = int(fields[1])
         spent[int(entry.name)] = sum(map(int, fields[11:15]))  # own and reaped children's, user and system
-    below = {root}
+    below = set(roots)
     while grown := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= grown
     return below, sum(spent[pid] for pid in below) / _TICKS_PER_S
@@ -263,24 +264,29 @@ def _engine(url: str, data_dir: Path, pipe: Connection) -> None:
             evolver.start()
         for evolver in evolvers:
             evolver.join()
+            assert evolver.exitcode == 0
         pipe.send("end")
     finally:
         store.close()
         stop_server(data_dir)
 
 
-def _ask_alone(url: str, count: int) -> None:
-    """``count`` requests of an evolver's size by its share of the slots, and nothing else."""
-    asyncio.run(_asked(url, count))
+def _ask_alone(url: str, left: Any) -> None:
+    """Requests of an evolver's size by its share of the slots, and nothing else, until none of all are ``left``."""
+    asyncio.run(_asked(url, left))
 
 
-async def _asked(url: str, count: int) -> None:
+async def _asked(url: str, left: Any) -> None:
     client = openai.AsyncOpenAI(base_url=url, api_key="any", max_retries=0, timeout=None, http_client=http_client())
-    numbers = iter(range(count))
     body = {"model": "stub", "max_completion_tokens": 500, "messages": [{"role": "user", "content": "x" * 6000}]}
 
+    def one_more() -> bool:
+        with left.get_lock():
+            left.value -= 1
+            return left.value >= 0
+
     async def slot() -> None:
-        for _ in numbers:
+        while one_more():
             await client.post("/chat/completions", body=body, cast_to=httpx2.Response)
 
     await asyncio.gather(*(slot() for _ in range(-(-SLOTS // EVOLVERS))))
@@ -298,11 +304,11 @@ class Measured:
         """Their share until the last request is sent: after that no engine could fill them."""
         return mean_in_flight(self.arrivals, self.departures, min(self.arrivals), max(self.arrivals)) / SLOTS
 
-    def show(self, what: str, latency_s: float) -> None:
+    def show(self, what: str, latency_s: float, evolvers: int) -> None:
         """Prints the share of slots in use, and the run by quarters."""
         used, first = self.slots_used(), min(self.arrivals)
         rate = len(self.arrivals) / (max(self.departures) - first)
-        slots = f"{SLOTS} slots of {EVOLVERS} evolvers"
+        slots = f"{SLOTS} slots of {evolvers} evolver{'s' * (evolvers > 1)}"
         print(f"\n{what}: {len(self.arrivals)} children, {slots}, {latency_s:g} s a call, {rate:.1f} children/s")
         print(f"{used:.1%} of the slots in use (aim 97 %); a loop of 4 million steps takes {loop_s():.2f} s here now")
         print(f"{'answered':>10}{'memory MB':>12}{'CPU ms/child':>14}")
@@ -320,10 +326,11 @@ def measure_engine(data_dir: Path, latency_s: float) -> Measured:
         context = multiprocessing.get_context("spawn")
         process = context.Process(target=_engine, args=(url, data_dir, theirs))
         process.start()
+        theirs.close()
         assert process.pid is not None
         assert ours.recv() == "begin"
         while not ours.poll(1) and process.is_alive():
-            samples.append(look(process.pid, _answered(pipe)))
+            samples.append(look(process.pid, _answered(pipe), data_dir))
         assert ours.recv() == "end"
         process.join()
         return Measured(samples, *_times(pipe))
@@ -332,11 +339,13 @@ def measure_engine(data_dir: Path, latency_s: float) -> Measured:
 def measure_sdk(latency_s: float) -> Measured:
     with model(latency_s) as (url, pipe):
         context = multiprocessing.get_context("spawn")
-        processes = [context.Process(target=_ask_alone, args=(url, CHILDREN // EVOLVERS)) for _ in range(EVOLVERS)]
+        left = context.Value("i", CHILDREN)
+        processes = [context.Process(target=_ask_alone, args=(url, left)) for _ in range(EVOLVERS)]
         for process in processes:
             process.start()
         for process in processes:
             process.join()
+            assert process.exitcode == 0
         return Measured([], *_times(pipe))
 
 
@@ -347,7 +356,7 @@ def measure_run(out: Path, latency_s: float) -> Measured:
         environment = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "any"}
         with started("run", "demo", "--out", str(out), *words, env=environment) as process:
             while process.poll() is None and (answered := _answered(pipe)) < CHILDREN:
-                samples.append(look(process.pid, answered))
+                samples.append(look(process.pid, answered, out / "store"))
                 time.sleep(1)
             arrivals, departures = _times(pipe)
             assert process.poll() in (None, 0), process.communicate()[1]
@@ -370,11 +379,11 @@ def _times(pipe: Connection) -> tuple[list[float], list[float]]:
 def test_engine_slots_in_use(tmp_path: Path, latency_s: float) -> None:
     measured = measure_engine(tmp_path, latency_s)
     assert len(measured.departures) == CHILDREN
-    measured.show("engine", latency_s)
-    print(f"the SDK alone, side by side: {measure_sdk(latency_s).slots_used():.1%} of the slots")
+    measured.show("engine", latency_s, EVOLVERS)
+    print(f"the SDK alone, right after: {measure_sdk(latency_s).slots_used():.1%} of the slots")
 
 
 def test_run_slots_in_use(tmp_path: Path) -> None:
     measured = measure_run(tmp_path / "run", 10.0)
     assert len(measured.departures) >= CHILDREN
-    measured.show("whole run", 10.0)
+    measured.show("whole run", 10.0, 1)

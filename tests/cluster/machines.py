@@ -119,7 +119,7 @@ class Machine:
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         }
         # Real machines have processors of their own: here the workers' load must not keep a head from coming up.
-        words = [] if self.name == "head" else ["nice", "-n", "10"]
+        words = [] if self.name == "head" else ["nice", "-n", "19"]
         words += ["ip", "netns", "exec", self.namespace, "unshare", "--pid", "--fork", "--mount", "--uts"]
         words += ["--propagation", "private", "--mount-proc", "--kill-child", "sh", "-c", BOOT]
         with (self.files / "boot.log").open("ab") as log:

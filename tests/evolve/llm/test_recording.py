@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
 from evolve.archive.aside import Threads
 from evolve.archive.memory import MemoryStore
 from evolve.archive.store import CompletionStore
-from evolve.llm.budget import Budget, MemoryLedger, Usage
+from evolve.llm.budget import Budget, Ledger, MemoryLedger, Usage
 from evolve.llm.core import BudgetExhaustedError, Completion, LLMError, Prompt
 from evolve.llm.ensemble import EnsembleLLM
 from evolve.llm.recording import RecordedLLM
@@ -246,3 +248,99 @@ async def test_an_ensemble_is_recorded_under_the_model_that_answers() -> None:
     recorded = list(store.completions.items())
     assert {completion.model for _, _, completion in recorded} == {"openai:gpt-4.1", "google:gemini-2.5-pro"}
     assert all(key == prompt.key(completion.model) for key, prompt, completion in recorded)
+
+
+class GatedLedger:
+    """A ledger whose ``reserve`` waits, in its thread, until it is told to answer."""
+
+    def __init__(self, inner: Ledger) -> None:
+        self._inner = inner
+        self.asked = 0
+        self.gate = threading.Event()
+
+    def reserve(self, key: str, estimate: Usage) -> bool:
+        self.asked += 1
+        assert self.gate.wait(30)
+        return self._inner.reserve(key, estimate)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+async def test_a_call_cancelled_while_it_reserves_holds_nothing() -> None:
+    store, threads = MemoryStore("run"), Threads()
+    ledger = GatedLedger(store.ledger(Budget(llm_calls=1)))
+    llm = RecordedLLM(ScriptedLLM(), store.completions, cast(Ledger, ledger), threads)
+    call = asyncio.create_task(llm.complete(PROMPT))
+    while not ledger.asked:
+        await asyncio.sleep(0.001)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    another = asyncio.create_task(llm.complete(Prompt("s", "other")))
+    ledger.gate.set()
+    assert (await another).text == "answer to other"
+    assert ledger.spent().llm_calls == 1 and not ledger.reserved()
+    threads.close()
+
+
+async def test_the_same_asked_again_goes_on_with_the_reservation_of_a_cancelled_call() -> None:
+    store, threads, inner = MemoryStore("run"), Threads(), ScriptedLLM(at_once=False)
+    ledger = GatedLedger(store.ledger(Budget(llm_calls=1)))
+    llm = RecordedLLM(inner, store.completions, cast(Ledger, ledger), threads)
+    first = asyncio.create_task(llm.complete(PROMPT))
+    while not ledger.asked:
+        await asyncio.sleep(0.001)
+    first.cancel()
+    again = asyncio.create_task(llm.complete(PROMPT))
+    ledger.gate.set()
+    while not inner.calls:
+        await asyncio.sleep(0.001)
+    assert len(ledger.reserved()) == 1
+    inner.go.set()
+    assert (await again).text == "answer to u"
+    assert ledger.spent().llm_calls == 1
+    threads.close()
+
+
+async def test_callers_that_are_refused_ask_once_each() -> None:
+    store, threads = MemoryStore("run"), Threads()
+    ledger = GatedLedger(store.ledger(Budget(llm_calls=0)))
+    ledger.gate.set()
+    llm = RecordedLLM(ScriptedLLM(), store.completions, cast(Ledger, ledger), threads)
+    calls = (llm.complete(Prompt("s", "u", sample=str(i))) for i in range(64))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(outcome, BudgetExhaustedError) for outcome in outcomes)
+    assert ledger.asked == 64
+    threads.close()
+
+
+async def test_a_refusal_that_is_overtaken_by_a_settlement_is_asked_again() -> None:
+    """A caller is refused while another holds the rest; the other has settled for less when the refusal arrives."""
+    store, threads = MemoryStore("run"), Threads()
+    inner = store.ledger(Budget(tokens=1200))
+    llm = RecordedLLM(ScriptedLLM(), store.completions, cast(Ledger, late := _LateRefusals(inner)), threads)
+    calls = [llm.complete(Prompt("s", "u", max_output_tokens=1000, sample=str(i))) for i in range(2)]
+    outcomes = await asyncio.gather(*calls)
+    assert len(outcomes) == 2 and late.refused == 1
+    threads.close()
+
+
+class _LateRefusals:
+    """A ledger whose refusals reach the caller only when nothing is held any more."""
+
+    def __init__(self, inner: Ledger) -> None:
+        self._inner = inner
+        self.refused = 0
+
+    def reserve(self, key: str, estimate: Usage) -> bool:
+        try:
+            return self._inner.reserve(key, estimate)
+        except BudgetExhaustedError:
+            self.refused += 1
+            while self._inner.reserved():
+                time.sleep(0.001)
+            time.sleep(0.05)
+            raise
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
