@@ -25,7 +25,7 @@ if [ -z "$missing" ]; then
     "$here/.venv/bin/ray" stop >/dev/null 2>&1 || true # one that was not started by the service
     systemctl --user enable --now csro-head
 else
-    echo "csro: $missing: nothing will restart the head when it ends" >&2
+    echo "csro: $missing: nothing will restart the head when it ends but sh $here/deploy/head_service.sh" >&2
     "$here/.venv/bin/ray" stop >/dev/null 2>&1 || true
     sh "$here/deploy/ray_node.sh" head
     sh "$here/deploy/ray_node.sh" ready

@@ -54,7 +54,8 @@ def main(path: Path, cluster: str) -> None:
     except StoreUnavailableError as error:
         raise SystemExit(f"csro: {error}") from None
     if made is None:
-        print("csro: the store makes us no user for Ray's head: ps will show our own password there", file=sys.stderr)
+        line = "csro: the store gives us no right to ACL SETUSER: ps on the head will show our own password"
+        print(line, file=sys.stderr)
         made = urlsplit(url).username or "default", unquote(urlsplit(url).password or "")
     print(address(url), *made)
 

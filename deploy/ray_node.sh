@@ -4,7 +4,8 @@
 #
 # In ~/.config/csro, readable by their owner alone: ray_token, the cluster's token (the same file on every machine and
 # for those who submit), and secrets.env with CSRO_REDIS_URL and the providers' keys, one NAME=VALUE a line. On the head
-# also, if wanted, head.env with CSRO_CLUSTER, CSRO_BOARD_URL and RAY_GRAFANA_* or RAY_PROMETHEUS_HOST, in the same form.
+# also, if wanted, head.env with CSRO_CLUSTER, CSRO_BOARD_URL and RAY_GRAFANA_* or RAY_PROMETHEUS_HOST: a shell file, so
+# quote values.
 set -eu
 role=${1:?head, worker or ready}
 shift

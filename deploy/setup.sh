@@ -23,6 +23,7 @@ works || { # the links to a Python that is gone stay in the way of new ones
     rm -f "$dir/bin/python"*
     "$python" -m venv "$dir"
 }
+rm -f "$dir/.installed" # an interrupted installation is none
 say "installing dependencies (a few minutes the first time)"
 "$dir/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 # Ray's agents miss their start-up deadline when they must compile bytecode first.

@@ -200,6 +200,10 @@ FEATURES: Mapping[str, Sequence[str]] = {
 """Keys that turn a part of the search on or off, by table; the run's summary tells their values."""
 
 
+OF_ISLANDS = frozenset({"edit_share", "crossover_share", "fix_share", "prompt_variants", "racing", "novelty"})
+"""Features of ``[oracle]`` that a search without islands has not, nor any of ``[archive]``."""
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One run, as data. ``sandbox`` starts from the game's own limits."""
@@ -251,9 +255,13 @@ class Experiment:
         return archive_shape(self.oracle.kind, settings, self.effort())
 
     def features(self) -> dict[str, object]:
-        """The values of :data:`FEATURES` by ``table.key``."""
+        """The values of :data:`FEATURES` by ``table.key``; those of islands only where the oracle has islands."""
         named = ((table, key) for table, keys in FEATURES.items() for key in keys)
-        return {f"{table}.{key}": getattr(getattr(self, table), key) for table, key in named}
+        return {
+            f"{table}.{key}": getattr(getattr(self, table), key)
+            for table, key in named
+            if self.oracle.kind == "alpha_evolve" or (table != "archive" and key not in OF_ISLANDS)
+        }
 
     def effort(self) -> Effort:
         """How far its oracle searches, and how."""

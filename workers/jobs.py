@@ -31,6 +31,7 @@ from games.registry import near_matches
 from workers.errors import RunFailedError, UsageError
 from workers.experiment import Experiment
 from workers.remote import WORKER_RESOURCE
+from workers.roster import to_stderr
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _STOP_TIMEOUT_S = 60.0
@@ -135,7 +136,12 @@ class JobServer:
             with self._told():
                 self._client.delete_job(job_id)
             done = "resumed"
-        self._send(submission, python or (sys.executable if self.is_local else "python"))
+        try:
+            self._send(submission, python or (sys.executable if self.is_local else "python"))
+        except BaseException:
+            if known is not None:  # only the job that is deleted by now knew where its run is
+                to_stderr(f"job {job_id} is deleted and not yet submitted again; do so with --out {submission.out}")
+            raise
         return self.job(job_id), done
 
     def _send(self, submission: Submission, python: str) -> None:

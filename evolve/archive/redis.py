@@ -11,6 +11,7 @@ import hashlib
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -34,7 +35,13 @@ from evolve.archive.store import Record
 from evolve.llm.budget import Budget
 
 RETRIES = 120
-"""Of a call to a server that answered the last one: about a minute, in which it may be restarted."""
+"""Of a call to a server that answered the last one, unless :data:`PATIENCE_S` end before."""
+
+PATIENCE_S = 60.0
+"""From the first failure of a call: a server may be restarted meanwhile. One whose machine is gone does not even
+refuse, so that each try takes as long as :data:`CONNECT_TIMEOUT_S`."""
+
+CONNECT_TIMEOUT_S = 5.0
 
 RETRIES_OF_THE_SILENT = 3
 """Of a call to one that did not: a wrong address is told at once, and calls that queue for a server that is gone do not
@@ -86,7 +93,11 @@ class Connection:
         try:
             # One loop retries (ours, for it also revives the server), so the client's own does not.
             self._client = redis.Redis.from_url(
-                url, retry=Retry(NoBackoff(), 0), socket_timeout=SOCKET_TIMEOUT_S, protocol=2
+                url,
+                retry=Retry(NoBackoff(), 0),
+                socket_timeout=SOCKET_TIMEOUT_S,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                protocol=2,
             )
         except ValueError:  # its text may quote a part of the password
             raise StoreUnavailableError(
@@ -146,8 +157,14 @@ class Connection:
         return when_there_is_room(lambda: self._once(send), to_stderr, self.closing)
 
     def _once(self, send: Callable[[], T]) -> T:
+        failures_s: list[float] = []
+
+        def in_time(error: Exception) -> bool:
+            failures_s.append(time.monotonic())
+            return self._is_worth_another(error) and failures_s[-1] - failures_s[0] < PATIENCE_S
+
         try:
-            answer = self._retry.call_with_retry(send, self._heal, is_retryable=self._is_worth_another)
+            answer = self._retry.call_with_retry(send, self._heal, is_retryable=in_time)
         except (redis.AuthenticationError, AuthorizationError, NoPermissionError) as error:
             raise StoreUnavailableError(
                 f"the store at {self.name} refused our name or password ({error}): check CSRO_REDIS_URL"

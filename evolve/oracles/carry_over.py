@@ -83,6 +83,7 @@ async def _evaluate(store: Store, scorer: Scorer, task: ScoringTask, veteran: _V
     for opponent in task.weights:
         if opponent not in met and (cached := store.payoffs.get(program.id, opponent, block)) is not None:
             met[opponent] = cached
+    levels = [last.level]
     unmet = {key: weight for key, weight in task.weights.items() if key not in met}
     if unmet:
         evaluation = await scorer.score(program, replace(task, weights=unmet))
@@ -91,5 +92,7 @@ async def _evaluate(store: Store, scorer: Scorer, task: ScoringTask, veteran: _V
         for opponent_id, payoff in evaluation.by_opponent.items():
             store.payoffs.put(program.id, opponent_id, block, payoff)
         met.update(evaluation.by_opponent)
+        levels.append(evaluation.level)
     result = stratified({i: met[i] for i in task.weights}, task)
-    return replace(result, transcript=last.transcript, level=last.level)
+    level = min((level for level in levels if level is not None), default=None)
+    return replace(result, transcript=last.transcript, level=level)

@@ -44,6 +44,8 @@ def program(tmp_path: Path) -> Path:
         (["evaluate", "bot:randbot", "--game", "repeated_rps", "--matches", "many"], "invalid"),
         (["report", "/nowhere"], "no run directory"),
         (["replay", "/nowhere"], "no run directory"),
+        (["replay", "/nowhere", "--set", "psro.iterations=2"], "--set psro.iterations: a replay does not read it"),
+        (["replay", "/nowhere", "--set", "budget.usd=2"], "--set budget.usd: a replay does not read it"),
         (["check", "/nowhere.py", "--game", "repeated_rps"], "cannot read"),
         (["run", "demo", "--resume", "--out", "/nowhere"], "no run directory"),
     ],

@@ -16,6 +16,16 @@ def test_presets_load_and_their_resolved_form_reads_back(name: str) -> None:
     assert experiment_from(tomllib.loads(experiment.to_toml())) == experiment
 
 
+def test_features_are_those_that_the_oracle_has() -> None:
+    islands = load_experiment("demo").features()
+    assert {"archive.num_islands", "oracle.racing", "oracle.audit_share"} <= set(islands)
+    line = load_experiment("demo", ["oracle.kind=linear_refinement"]).features()
+    assert set(line) == {key for key in islands if not key.startswith("archive.")} - {
+        *("oracle.edit_share", "oracle.crossover_share", "oracle.fix_share", "oracle.prompt_variants"),
+        *("oracle.racing", "oracle.novelty"),
+    }
+
+
 def test_overrides_take_toml_values_and_bare_words() -> None:
     experiment = load_experiment("demo", ["psro.iterations=7", "llm.model=openai:gpt-x", "budget.usd=2", "seed=5"])
     assert experiment.psro.iterations == 7

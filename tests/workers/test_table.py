@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from evolve.archive.redis import open_store
-from evolve.archive.server import running_server
+from evolve.archive.server import running_server, stop_server
 from evolve.llm.budget import Budget, Usage
 from evolve.llm.pricing import price_of
 from evolve.oracles.registry import oracle_kinds
@@ -176,6 +176,25 @@ def test_what_an_interrupted_cell_has_spent_counts(tmp_path: Path, monkeypatch: 
     assert spending(directory.cell(row, 1)).usd == 2.0
 
 
+class Killed(BaseException):
+    """Stands for a SIGKILL: nobody catches it."""
+
+
+def test_what_a_killed_cell_has_spent_counts_at_the_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = Row("run", ("Run",), RunPreset("demo"))
+    directory = TableDirectory(tmp_path, "killed", Request())
+    with Telemetry(quiet=True) as telemetry:
+        monkeypatch.setattr(work, "run_experiment", Spending([2.0], RunFailedError))
+        fill(directory, [row], [1], Request(), 3.0, telemetry)
+        monkeypatch.setattr(work, "run_experiment", Spending([1.5], Killed))
+        with pytest.raises(Killed):
+            fill(directory, [row], [2], Request(), 3.0, telemetry)
+        stop_server(directory.cell(row, 2) / "store")
+        monkeypatch.setattr(work, "run_experiment", Spending([], RunFailedError))
+        found = fill(directory, [row], [1, 2], Request(), 3.0, telemetry)
+    assert set(found.values()) == {Missing("not begun: the table's 3 USD are spent", failed=False)}
+
+
 def test_a_directory_belongs_to_one_request(tmp_path: Path) -> None:
     TableDirectory(tmp_path, "small", Request(calls=10))
     TableDirectory(tmp_path, "small", Request(calls=10))
@@ -323,10 +342,10 @@ def test_rows_are_listed_under_their_models_too() -> None:
 
 
 def test_the_foot_says_what_the_runs_were_given() -> None:
-    assert Request().in_words(None) == "Budget of each run: its preset's."
+    assert Request().in_words(None) == "Budget of each run: the row's own."
     given = Request(("budget.llm_calls=5", "psro.iterations=2"), calls=12, matches=7).in_words(3.5)
     assert given == (
-        "Budget of each run: 12 LLM calls, 7 matches per bot at the end; "
+        "Budget of each run: 12 LLM calls, 7 matches at the end; "
         "over it --set budget.llm_calls=5 psro.iterations=2; 3.5 USD for all cells."
     )
 

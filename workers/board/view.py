@@ -76,9 +76,9 @@ class RunView:
         return time.monotonic() + self._store_clock_s
 
     def _look(self, store: RedisStore) -> None:
+        self._store_clock_s = store.now_s() - time.monotonic()
         events = store.events(self._read)
         self._read += len(events)
-        self._store_clock_s = store.now_s() - time.monotonic()
         for event in events:
             if event["type"] == "island":
                 self._course.add(event)

@@ -11,8 +11,13 @@ from pathlib import Path
 from workers.commands.common import add_overrides, check_isolation
 from workers.replay import other_versions, replay
 from workers.run_directory import RunDirectory
-from workers.settings import load_experiment
+from workers.settings import SettingsError, load_experiment
 from workers.telemetry import Telemetry
+
+_FIXED = frozenset(
+    {"run_id", "execution", "psro.iterations", "llm.in_flight", "llm.backlog", "workers.evolvers", "workers.board"}
+)
+"""Keys that a replay takes from the recording, or has no use for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    for override in arguments.overrides:
+        key = override.partition("=")[0].strip()
+        if key in _FIXED or key.startswith("budget."):
+            raise SettingsError(f"--set {key}: a replay does not read it; the recording decides it")
     directory, experiment = RunDirectory.open(arguments.run_directory)
     if arguments.overrides:
         experiment = load_experiment(str(directory.path / "experiment.toml"), arguments.overrides)

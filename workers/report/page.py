@@ -83,6 +83,7 @@ def _write_figure2(panels: Sequence[figure2.Panel], run: RunFiles, run_dir: Path
     try:
         picture = png(svg)
     except RasterError as error:
+        (run_dir / "figure2.png").unlink(missing_ok=True)  # one of an earlier state
         return str(error)
     (run_dir / "figure2.png").write_bytes(picture)
     return ""

@@ -28,9 +28,9 @@ class Request:
 
     def in_words(self, usd: float | None) -> str:
         """The budget of each run and the settings over it, for the foot of the table, which may cost ``usd``."""
-        given = {"LLM calls": self.calls, "iterations": self.iterations, "matches per bot at the end": self.matches}
+        given = {"LLM calls": self.calls, "iterations": self.iterations, "matches at the end": self.matches}
         parts = [f"{number} {name}" for name, number in given.items() if number is not None]
-        words = ["Budget of each run: " + (", ".join(parts) or "its preset's")]
+        words = ["Budget of each run: " + (", ".join(parts) or "the row's own")]
         if self.overrides:
             words.append(f"over it --set {' '.join(self.overrides)}")
         if usd is not None:

@@ -87,6 +87,10 @@ def fill(
         known = directory.result(row, seed)
         if known is not None:
             filled[row.name, seed] = known
+    if usd is not None:
+        for each in cells:
+            if (each[0].name, each[1]) not in filled:
+                note_spending(directory.cell(*each))  # a start that was killed told of nothing
     telemetry.say(f"table in {directory.path}: {len(cells)} cells, {len(filled)} known already")
     for place, (row, seed) in enumerate(cells, 1):
         if (row.name, seed) in filled:

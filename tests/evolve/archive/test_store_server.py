@@ -330,6 +330,19 @@ def test_calls_that_queue_for_a_server_that_is_gone_do_not_wait_their_full_time_
     assert len(tries) == 9, "it answered in between"
 
 
+def test_a_call_is_given_up_when_its_time_is_over_however_few_tries_that_were(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RedisStore(ensure_server(data_dir), "run")
+    tries: list[Exception] = []
+    monkeypatch.setattr(store.connection, "_heal", tries.append)
+    monkeypatch.setattr(store_module, "PATIENCE_S", 0.0)
+    kill(data_dir)
+    with pytest.raises(StoreUnavailableError, match="does not answer"):
+        store.now_s()
+    assert len(tries) <= 1
+
+
 def test_closing_waits_for_no_room_on_the_disk(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pause, "POLL_S", 3600.0)
     store, met = open_store("run", data_dir), threading.Event()
