@@ -82,13 +82,13 @@ class Outside:
         """Addresses of the machines that Ray has."""
         with contextlib.suppress(OSError, KeyError, ValueError):
             found = self.get("/nodes?view=summary")["data"]["summary"]
-            return {node["ip"] for node in found if node["raylet"].get("state") == "ALIVE"}
+            return {node["ip"] for node in found if node["raylet"].get("state") == "ALIVE" and "ip" in node}
         return set()
 
     def actors(self) -> dict[str, str]:
         """Living actors of csro and the address of the machine that each is on."""
         known = self.get("/nodes?view=summary")["data"]["summary"]
-        nodes = {node["raylet"].get("nodeId"): node["ip"] for node in known}
+        nodes = {node["raylet"]["nodeId"]: node["ip"] for node in known if "ip" in node}  # of dead ones less is known
         found = self.get("/api/v0/actors?detail=1&limit=1000")["data"]["result"]["result"]
         return {each["name"]: nodes[each["node_id"]] for each in found if each["state"] == "ALIVE" and each["name"]}
 

@@ -29,6 +29,8 @@ OUTSIDE = "10.0.0.100"
 BRIDGE, HOST = "csro-drill", "csro-drill-host"
 """The bridge, and the name of the network that it and the near ends of the cables are in."""
 CLONE_NEWNET = 0x40000000
+AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
+"""While it is on, niceness counts within a session only."""
 
 SYSTEMCTL = """#!/bin/sh
 # Stands in for systemd's user manager: `systemctl --user COMMAND [UNIT]`, and `boot` for a machine that starts.
@@ -156,7 +158,10 @@ def machines(folder: Path) -> Iterator[dict[str, Machine]]:
     call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "host_key"))
     found = {name: Machine(name, address, folder / name) for name, address in NAMES.items()}
     home_namespace = os.open("/proc/self/ns/net", os.O_RDONLY)
+    grouped = AUTOGROUP.read_text() if AUTOGROUP.exists() else ""
     try:
+        if grouped:
+            AUTOGROUP.write_text("0")
         _remove_network()
         call("ip", "netns", "attach", HOST, str(os.getpid()))
         call("ip", "link", "add", BRIDGE, "type", "bridge")
@@ -172,6 +177,8 @@ def machines(folder: Path) -> Iterator[dict[str, Machine]]:
     finally:
         for machine in found.values():
             machine.end()
+        if grouped:
+            AUTOGROUP.write_text(grouped)
         _setns(home_namespace)
         os.close(home_namespace)
         _remove_network()
