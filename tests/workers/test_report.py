@@ -22,7 +22,7 @@ from tests.workers.run_directory import finished_run, write_json
 from workers.report import render_report
 from workers.report.charts import Point, Series, bar_charts, line_chart, nice_ticks, stacked_columns
 from workers.report.figures import Figure, compact, duration, share
-from workers.report.listing import highlighted, unified_diff, visible
+from workers.report.listing import flowing, highlighted, unified_diff, visible
 
 VOID = {"meta", "br", "link", "img", "hr", "input"}
 HOSTILE = '</script></style></pre><img src="http://evil.example/x" onerror="alert(1)">'
@@ -315,6 +315,10 @@ def test_policy_allows_the_style_sheet_and_nothing_else(tmp_path: Path) -> None:
     digest = base64.b64encode(hashlib.sha256(page.styles[0].encode()).digest()).decode()
     assert policies == [f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"]
     assert not re.search(r"url\(|@import|https?:", page.styles[0])
+
+
+def test_a_docstring_flows_in_paragraphs() -> None:
+    assert flowing("One\n    line.\n\nTwo\nlines:\n- a\n- b") == "One line.\n\nTwo lines:\n- a\n- b"
 
 
 def test_invisible_characters_are_spelled_out() -> None:

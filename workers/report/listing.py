@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 
 from markupsafe import Markup, escape
@@ -19,6 +20,11 @@ def visible(text: str) -> str:
     return "".join(
         c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf", "Cs") else f"\\u{ord(c):04x}" for c in text
     )
+
+
+def flowing(text: str) -> str:
+    """The text without the line breaks of its author's width; its paragraphs stay."""
+    return re.sub(r"(?<=\S)[ \t]*\n[ \t]*(?=[^\s*-])", " ", text)
 
 
 def highlighted(source: str) -> Markup:
