@@ -129,7 +129,13 @@ def _resource(name: str) -> str:
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters.update(
-        decimal=decimal, duration=duration, count=count, share=share, compact=compact, text=listing.visible, flowing=listing.flowing
+        decimal=decimal,
+        duration=duration,
+        count=count,
+        share=share,
+        compact=compact,
+        text=listing.visible,
+        flowing=listing.flowing,
     )
     return environment.from_string(_resource("report.html"))
 
