@@ -339,7 +339,7 @@ def test_where_the_store_makes_no_users_the_head_has_our_own_name(tmp_path: Path
         found.append((theirs, "customer", "ours", head_store(tmp_path, theirs)))
     for url, name, password, result in found:
         assert result.stdout.split() == [address(url), name, password], result.stderr
-        assert "ps will show our own password" in result.stderr and len(result.stderr.splitlines()) == 1
+        assert "no right to ACL SETUSER" in result.stderr and len(result.stderr.splitlines()) == 1
 
 
 def test_no_deployment_file_holds_a_secret() -> None:
