@@ -46,6 +46,7 @@ class RecordedLLM:
         self._flights: dict[str, _Flight] = {}
         self._unsettled: set[asyncio.Future[Any]] = set()
         self._ended = 0
+        self._turn = asyncio.Lock()
         self._change = asyncio.Event()
         self._unstored: dict[str, Completion] = {}
 
@@ -129,7 +130,8 @@ class RecordedLLM:
             ended = self._ended
             self._unsettled.add(task)
             try:
-                return await self._reserved(key, estimate)
+                async with self._turn:  # who asks first is granted first
+                    return await self._reserved(key, estimate)
             except BudgetExhaustedError:
                 self._leave(task, held=False)
                 while self._ended == ended and self._unsettled:

@@ -316,12 +316,15 @@ async def test_callers_that_are_refused_ask_once_each() -> None:
 
 async def test_a_refusal_that_is_overtaken_by_a_settlement_is_asked_again() -> None:
     """A caller is refused while another holds the rest; the other has settled for less when the refusal arrives."""
-    store, threads = MemoryStore("run"), Threads()
-    inner = store.ledger(Budget(tokens=1200))
-    llm = RecordedLLM(ScriptedLLM(), store.completions, cast(Ledger, late := _LateRefusals(inner)), threads)
-    calls = [llm.complete(Prompt("s", "u", max_output_tokens=1000, sample=str(i))) for i in range(2)]
-    outcomes = await asyncio.gather(*calls)
-    assert len(outcomes) == 2 and late.refused == 1
+    store, threads, inner = MemoryStore("run"), Threads(), ScriptedLLM(at_once=False)
+    late = _LateRefusals(store.ledger(Budget(tokens=1200)))
+    llm = RecordedLLM(inner, store.completions, cast(Ledger, late), threads)
+    prompts = [Prompt("s", "u", max_output_tokens=1000, sample=str(i)) for i in range(2)]
+    calls = [asyncio.create_task(llm.complete(prompt)) for prompt in prompts]
+    while not late.refused:
+        await asyncio.sleep(0.001)
+    inner.go.set()
+    assert len(await asyncio.gather(*calls)) == 2 and late.refused == 1
     threads.close()
 
 
