@@ -108,7 +108,9 @@ async def test_draining_finishes_what_is_in_flight_and_begins_nothing() -> None:
             asyncio.get_running_loop().create_task(fleets[0].drain())  # type: ignore[arg-type]
         return ANSWERS[index_of(prompt)]
 
-    w = world(ScriptedLLM(drain_at_the_second, delay=lambda prompt: 10), in_flight=2, during=fleets.append)
+    # The first is still under way at the drain.
+    slow_first = ScriptedLLM(drain_at_the_second, delay=lambda prompt: 50 - 40 * index_of(prompt))
+    w = world(slow_first, in_flight=2, during=fleets.append)
     response = await respond(w)
     assert response.best is not None and response.best.candidate.program == program(6)
     assert w.finished == [False]
