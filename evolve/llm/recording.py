@@ -138,7 +138,7 @@ class RecordedLLM:
                     await self._change.wait()
                 if self._ended == ended:
                     raise
-            except BaseException:
+            except BaseException:  # cancelled, or the store is gone: nothing is held either way
                 self._leave(task, held=False)
                 raise
 
