@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 
 ID_LENGTH = 16
+
+_PARSER = threading.Lock()
+
+
+def parse(source: str) -> ast.Module:
+    """As ``ast.parse``, for threads. Before 3.13 Python counts the depth of a tree once for all threads: two that parse
+    at a time may get a ``SystemError`` for a sound program (cpython issue 106905)."""
+    with _PARSER:
+        return ast.parse(source)
 
 
 def normalise(source: str) -> str:
@@ -16,7 +26,7 @@ def normalise(source: str) -> str:
     A source that does not parse is normalised by its line ends alone, so that it still has an id.
     """
     try:
-        return ast.unparse(ast.parse(source))
+        return ast.unparse(parse(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return "\n".join(line.rstrip() for line in source.strip().splitlines())
 
@@ -35,7 +45,7 @@ class Program:
     def docstring(self) -> str:
         """The strategy its author states: of the policy class or function, else of the module, else ``""``."""
         try:
-            tree = ast.parse(self.source)
+            tree = parse(self.source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return ""
         definitions = [node for node in tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]

@@ -9,7 +9,7 @@ from evolve.archive.commands import Commands, Keys
 from evolve.archive.core import CorruptRecordError
 from evolve.llm.bandit import FADING, Arm
 from evolve.llm.budget import Budget, Usage, exhausted, limits_of
-from evolve.llm.core import Completion, Prompt
+from evolve.llm.core import BudgetExhaustedError, Completion, Prompt
 from evolve.llm.pacing import Bucket
 from evolve.scoring import OpponentReturn
 
@@ -78,12 +78,15 @@ class RedisLedger:
         self._keys = tuple(keys("ledger", part) for part in ("spent", "held", "entries"))
         self._limits = limits_of(budget)
 
-    def reserve(self, key: str, estimate: Usage) -> bool:
+    def reserve(self, requests: Sequence[tuple[str, Usage]]) -> list[bool | BudgetExhaustedError]:
         limits = [self._limits.get(name, "") for name in ("llm_calls", "tokens", "usd")]
-        answer = self._commands.script("reserve", self._keys, (key, *estimate.amounts(), *limits))
+        asked = [word for key, estimate in requests for word in (key, *estimate.amounts())]
+        return list(map(self._outcome, self._commands.script("reserve", self._keys, (*limits, *asked))))
+
+    def _outcome(self, answer: int | list[bytes]) -> bool | BudgetExhaustedError:
         if isinstance(answer, list):
             name = answer[0].decode()
-            raise exhausted(name, self._limits[name], int(answer[1]))
+            return exhausted(name, self._limits[name], int(answer[1]))
         return bool(answer)
 
     def settle(self, key: str, actual: Usage) -> None:

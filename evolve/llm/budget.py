@@ -7,7 +7,7 @@ The limits and the rules are here; :class:`MemoryLedger` keeps the account in th
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -57,10 +57,11 @@ def usage_of(completion: Completion) -> Usage:
 class Ledger(Protocol):
     """The account. Atomic for many processes; each key is charged at most once, however often it is settled."""
 
-    def reserve(self, key: str, estimate: Usage) -> bool:
-        """Sets ``estimate`` aside for request ``key``. False, and no change, if it is reserved or settled.
+    def reserve(self, requests: Sequence[tuple[str, Usage]]) -> list[bool | BudgetExhaustedError]:
+        """Sets the estimate of each (key, estimate) aside, one after the other, and says for each what came of it.
 
-        Raises :class:`BudgetExhaustedError` if spent + reserved + estimate would pass a limit."""
+        True if it is set aside; False, and no change, if the key is reserved or settled; the error, and no change, if
+        spent + reserved + estimate would pass a limit."""
         ...
 
     def settle(self, key: str, actual: Usage) -> None:
@@ -115,21 +116,24 @@ class MemoryLedger:
         self._limits = limits_of(budget)
         self._account = account or Account()
 
-    def reserve(self, key: str, estimate: Usage) -> bool:
-        account, amounts = self._account, estimate.amounts()
-        with account.lock:
-            if key in account.reserved or key in account.settled:
-                return False
-            held = [sum(column) for column in zip(account.spent, *account.reserved.values(), strict=True)]
-            for name, used, more in (
-                ("llm_calls", held[0], amounts[0]),
-                ("tokens", held[1] + held[2], amounts[1] + amounts[2]),
-                ("usd", held[3], amounts[3]),
-            ):
-                if name in self._limits and used + more > self._limits[name]:
-                    raise exhausted(name, self._limits[name], used)
-            account.reserved[key] = amounts
-            return True
+    def reserve(self, requests: Sequence[tuple[str, Usage]]) -> list[bool | BudgetExhaustedError]:
+        with self._account.lock:
+            return [self._reserve(key, estimate.amounts()) for key, estimate in requests]
+
+    def _reserve(self, key: str, amounts: tuple[int, ...]) -> bool | BudgetExhaustedError:
+        account = self._account
+        if key in account.reserved or key in account.settled:
+            return False
+        held = [sum(column) for column in zip(account.spent, *account.reserved.values(), strict=True)]
+        for name, used, more in (
+            ("llm_calls", held[0], amounts[0]),
+            ("tokens", held[1] + held[2], amounts[1] + amounts[2]),
+            ("usd", held[3], amounts[3]),
+        ):
+            if name in self._limits and used + more > self._limits[name]:
+                return exhausted(name, self._limits[name], used)
+        account.reserved[key] = amounts
+        return True
 
     def settle(self, key: str, actual: Usage) -> None:
         account = self._account

@@ -8,7 +8,7 @@ that the ledger knows is looked for among the completions.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,15 @@ class _Flight:
     waiters: int = 0
 
 
+@dataclass
+class _Request:
+    """A reservation to be asked for, and the ledger's answer."""
+
+    key: str
+    estimate: Usage
+    answer: asyncio.Future[bool] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
 class RecordedLLM:
     """``inner`` behind a store of completions and a budget. Callers that ask the same at the same time share one call.
 
@@ -46,8 +55,9 @@ class RecordedLLM:
         self._flights: dict[str, _Flight] = {}
         self._unsettled: set[asyncio.Future[Any]] = set()
         self._ended = 0
-        self._turn = asyncio.Lock()
         self._change = asyncio.Event()
+        self._requests: list[_Request] = []
+        self._asking: asyncio.Task[None] | None = None
         self._unstored: dict[str, Completion] = {}
 
     @property
@@ -130,8 +140,7 @@ class RecordedLLM:
             ended = self._ended
             self._unsettled.add(task)
             try:
-                async with self._turn:  # who asks first is granted first
-                    return await self._reserved(key, estimate)
+                return await self._reserved(key, estimate)
             except BudgetExhaustedError:
                 self._leave(task, held=False)
                 while self._ended == ended and self._unsettled:
@@ -153,13 +162,36 @@ class RecordedLLM:
     async def _reserved(self, key: str, estimate: Usage) -> bool:
         """As :meth:`Ledger.reserve`. A caller that goes away before the answer holds nothing, unless the loop ends with
         it: the next start of the run gives that back."""
-        asked = asyncio.ensure_future(self._aside(self._ledger.reserve, key, estimate))
+        self._requests.append(request := _Request(key, estimate))
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_ledger(), name="reservations")
         try:
-            return await asyncio.shield(asked)
+            return await asyncio.shield(request.answer)
         except asyncio.CancelledError:
-            self._unsettled.add(asked)
-            asked.add_done_callback(partial(self._give_back, key))
+            self._unsettled.add(request.answer)
+            request.answer.add_done_callback(partial(self._give_back, key))
             raise
+
+    async def _ask_ledger(self) -> None:
+        """Asks for all reservations that wait, as one, until none does: who asks first is granted first, and hundreds
+        do not wait for each other's way to the store and back."""
+        while self._requests:
+            requests, self._requests = self._requests, []
+            try:
+                outcomes = await self._aside(self._ledger.reserve, [(r.key, r.estimate) for r in requests])
+            except asyncio.CancelledError:  # the loop ends
+                for request in requests:
+                    request.answer.cancel()
+                raise
+            except Exception as error:
+                for request in requests:
+                    request.answer.set_exception(error)
+            else:
+                for request, outcome in zip(requests, outcomes, strict=True):
+                    if isinstance(outcome, BudgetExhaustedError):
+                        request.answer.set_exception(outcome)
+                    else:
+                        request.answer.set_result(outcome)
 
     def _give_back(self, key: str, asked: asyncio.Future[bool]) -> None:
         granted = not asked.cancelled() and asked.exception() is None and asked.result()

@@ -46,7 +46,7 @@ def test_what_is_watched_stands_in_the_store(store: MemoryStore) -> None:
     telemetry = Telemetry(quiet=True)
     seen: list[Status] = []
     with StatusWriter(store, EXPERIMENT, telemetry, seen.append):
-        store.ledger(EXPERIMENT.budget).reserve("call", Usage(1, 10, 10))
+        store.ledger(EXPERIMENT.budget).reserve([("call", Usage(1, 10, 10))])
         telemetry.snapshot(snapshot())
         while not seen or seen[-1].phase != "searching" or seen[-1].in_flight == 0:
             time.sleep(0.01)

@@ -7,6 +7,8 @@ import re
 
 import numpy as np
 
+from evolve.program import parse
+
 _MOST_PLACES = 8
 _VARIED = (ast.Constant, ast.Compare, ast.BinOp, ast.BoolOp)
 
@@ -14,7 +16,7 @@ _VARIED = (ast.Constant, ast.Compare, ast.BinOp, ast.BoolOp)
 def criticise(source: str) -> str:
     """The lines of a program that hold constants, comparisons or arithmetic: where a variation would begin."""
     try:
-        tree = ast.parse(source)
+        tree = parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"The program does not parse ({error}); it must before anything else is changed."
     numbers = {

@@ -15,6 +15,7 @@ from evolve.llm.genetic.flow import Function, attribute_of, parameters, self_nam
 from evolve.llm.genetic.kinds import Environment, Kind, infer, kind_of
 from evolve.llm.genetic.syntax import is_guard, size_of, subexpressions
 from evolve.mutation import BLOCK_END, BLOCK_START
+from evolve.program import parse
 
 _FIXED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)
 _LARGEST_PART = 14
@@ -84,7 +85,7 @@ def parse_writable(text: str) -> ast.Module:
 
     Raises ``SyntaxError``, ``ValueError`` (null bytes, or an integer longer than Python writes in decimal),
     ``RecursionError`` or ``MemoryError``."""
-    tree = ast.parse(text)
+    tree = parse(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and type(node.value) is int:
             str(node.value)

@@ -63,7 +63,7 @@ def work(store: RedisStore, worker: str, settings: ArchiveSettings, acknowledged
                 time.sleep(0.05)
                 continue
             key = f"request-{ticket.index}"
-            ledger.reserve(key, Usage(1, 10, 10, 0.5))
+            ledger.reserve([(key, Usage(1, 10, 10, 0.5))])
             archive.sample_parents(ticket, HALVES)
             store.completions.put(key, PROMPT, completion(worker))
             ledger.settle(key, Usage(1, 3, 5, 0.000002))

@@ -71,11 +71,11 @@ def test_events_are_read_from_a_position(store: Store) -> None:
 
 def test_the_budget_is_reserved_then_charged(store: Store) -> None:
     ledger = store.ledger(Budget(llm_calls=2))
-    ledger.reserve("a", Usage(1, 100, 900, 0.5))
-    ledger.reserve("a", Usage(1, 100, 900, 0.5))
+    ledger.reserve([("a", Usage(1, 100, 900, 0.5))])
+    ledger.reserve([("a", Usage(1, 100, 900, 0.5))])
     assert ledger.spent() == Usage()
     assert ledger.reserved() == {"a": Usage(1, 100, 900, 0.5)}
-    ledger.reserve("b", Usage(1, 10, 20, 0.25))
+    ledger.reserve([("b", Usage(1, 10, 20, 0.25))])
     assert ledger.held() == Usage(2, 110, 920, 0.75)
     ledger.release("b")
     ledger.settle("a", Usage(1, 90, 10, 0.125))
@@ -84,7 +84,7 @@ def test_the_budget_is_reserved_then_charged(store: Store) -> None:
     assert ledger.spent() == Usage(1, 90, 10, 0.125)
     assert ledger.reserved() == {}
     assert ledger.held() == Usage()
-    ledger.reserve("a", Usage(9, 0, 0))
+    ledger.reserve([("a", Usage(9, 0, 0))])
     assert ledger.reserved() == {}
 
 
@@ -95,27 +95,40 @@ def test_the_budget_is_reserved_then_charged(store: Store) -> None:
 def test_a_call_that_would_pass_a_limit_is_refused(store: Store, budget: Budget, name: str) -> None:
     ledger = store.ledger(budget)
     estimate = Usage(1, 100, 900, 0.5)
-    ledger.reserve("a", estimate)
-    ledger.reserve("b", estimate)
-    with pytest.raises(BudgetExhaustedError, match=f"budget.{name} is used up"):
-        ledger.reserve("c", estimate)
+    ledger.reserve([("a", estimate)])
+    ledger.reserve([("b", estimate)])
+    (refusal,) = ledger.reserve([("c", estimate)])
+    assert isinstance(refusal, BudgetExhaustedError) and f"budget.{name} is used up" in str(refusal)
     assert set(ledger.reserved()) == {"a", "b"}
     ledger.release("b")
     ledger.release("never reserved")
-    ledger.reserve("c", estimate)
+    ledger.reserve([("c", estimate)])
     ledger.settle("c", estimate)
-    store.ledger(Budget()).reserve("d", estimate)
+    store.ledger(Budget()).reserve([("d", estimate)])
     assert set(ledger.reserved()) == {"a", "d"}
 
 
 def test_a_limit_is_reached_exactly(store: Store) -> None:
     ledger = store.ledger(Budget(usd=0.3))
     for key in ("a", "b", "c"):
-        ledger.reserve(key, Usage(usd=0.1))
+        ledger.reserve([(key, Usage(usd=0.1))])
         ledger.settle(key, Usage(usd=0.1))
     assert ledger.spent().usd == 0.3
-    with pytest.raises(BudgetExhaustedError, match=r"0\.3 of 0\.3"):
-        ledger.reserve("d", Usage(usd=0.000001))
+    (refusal,) = ledger.reserve([("d", Usage(usd=0.000001))])
+    assert isinstance(refusal, BudgetExhaustedError) and "0.3 of 0.3" in str(refusal)
+
+
+def test_what_is_reserved_together_is_reserved_in_order(store: Store) -> None:
+    ledger = store.ledger(Budget(tokens=10))
+    ledger.settle("paid", Usage(1, 1, 1))
+    sizes = {"a": 4, "b": 6, "a again": 4, "c": 4, "d": 1}
+    asked = [(name.removesuffix(" again"), Usage(1, size, 0)) for name, size in sizes.items()]
+    granted, too_large, known, last, refused, paid = ledger.reserve([*asked, ("paid", Usage(1, 1, 0))])
+    assert (granted, known, last, paid) == (True, False, True, False)
+    assert isinstance(too_large, BudgetExhaustedError) and "6 of 10 spent" in str(too_large)
+    assert isinstance(refused, BudgetExhaustedError) and "10 of 10 spent" in str(refused)
+    assert ledger.reserved() == {"a": Usage(1, 4, 0), "c": Usage(1, 4, 0)}
+    assert ledger.held() == Usage(2, 8, 0)
 
 
 def test_a_call_never_reserved_is_charged_once(store: Store) -> None:
@@ -128,7 +141,7 @@ def test_a_call_never_reserved_is_charged_once(store: Store) -> None:
 def test_what_a_dead_process_left_is_settled_from_its_completions(store: Store) -> None:
     ledger = store.ledger(Budget())
     for key in ("answered", "lost", "unpriced"):
-        ledger.reserve(key, Usage(1, 100, 900, 0.5))
+        ledger.reserve([(key, Usage(1, 100, 900, 0.5))])
     free = Completion("text", "m", 7, 8, None, 0.1)
     store.completions.put("answered", PROMPT, completion("text"))
     store.completions.put("unpriced", PROMPT, free)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import pytest
@@ -17,6 +17,9 @@ from evolve.llm.budget import Budget, Ledger, MemoryLedger, Usage
 from evolve.llm.core import BudgetExhaustedError, Completion, LLMError, Prompt
 from evolve.llm.ensemble import EnsembleLLM
 from evolve.llm.recording import RecordedLLM
+
+Requests = Sequence[tuple[str, Usage]]
+Outcomes = list[bool | BudgetExhaustedError]
 
 
 class ScriptedLLM:
@@ -101,7 +104,7 @@ async def test_a_kill_between_store_and_settle_is_mended_by_the_next_look() -> N
     inner = ScriptedLLM()
     store.completions.put(PROMPT.key(inner.model), PROMPT, await inner.complete(PROMPT))
     ledger = store.ledger(Budget())
-    ledger.reserve(PROMPT.key(inner.model), Usage(1, 1, 50))
+    ledger.reserve([(PROMPT.key(inner.model), Usage(1, 1, 50))])
     llm = RecordedLLM(inner, store.completions, ledger)
     await llm.complete(PROMPT)
     await llm.complete(PROMPT)
@@ -209,14 +212,11 @@ class FarLedger(MemoryLedger):
         if what in self._late:
             time.sleep(0.02)
 
-    def reserve(self, key: str, estimate: Usage) -> bool:
-        try:
-            is_new = super().reserve(key, estimate)
-        except BudgetExhaustedError:
-            self._travel("refused")
-            raise
-        self._travel("granted")
-        return is_new
+    def reserve(self, requests: Requests) -> Outcomes:
+        outcomes = super().reserve(requests)
+        refused = any(isinstance(outcome, BudgetExhaustedError) for outcome in outcomes)
+        self._travel("refused" if refused else "granted")
+        return outcomes
 
     def settle(self, key: str, actual: Usage) -> None:
         self._travel("settled")
@@ -256,15 +256,36 @@ class GatedLedger:
     def __init__(self, inner: Ledger) -> None:
         self._inner = inner
         self.asked = 0
+        self.batches: list[int] = []
         self.gate = threading.Event()
 
-    def reserve(self, key: str, estimate: Usage) -> bool:
-        self.asked += 1
+    def reserve(self, requests: Requests) -> Outcomes:
+        self.asked += len(requests)
+        self.batches.append(len(requests))
         assert self.gate.wait(30)
-        return self._inner.reserve(key, estimate)
+        return self._inner.reserve(requests)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
+
+
+async def test_calls_that_wait_are_reserved_together_in_their_order() -> None:
+    store, threads, inner = MemoryStore("run"), Threads(), ScriptedLLM(at_once=False)
+    ledger = GatedLedger(store.ledger(Budget(llm_calls=30)))
+    llm = RecordedLLM(inner, store.completions, cast(Ledger, ledger), threads)
+    calls = [asyncio.create_task(llm.complete(Prompt("s", "u", sample=str(i)))) for i in range(20)]
+    while not ledger.asked:
+        await asyncio.sleep(0.001)
+    calls += [asyncio.create_task(llm.complete(Prompt("s", "u", sample=str(i)))) for i in range(20, 40)]
+    await asyncio.sleep(0)
+    ledger.gate.set()
+    while inner.calls < 30:
+        await asyncio.sleep(0.001)
+    assert ledger.batches == [20, 20]
+    inner.go.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(outcome, Completion) for outcome in outcomes] == [True] * 30 + [False] * 10
+    threads.close()
 
 
 async def test_a_call_cancelled_while_it_reserves_holds_nothing() -> None:
@@ -320,7 +341,9 @@ async def test_a_refusal_that_is_overtaken_by_a_settlement_is_asked_again() -> N
     late = _LateRefusals(store.ledger(Budget(tokens=1200)))
     llm = RecordedLLM(inner, store.completions, cast(Ledger, late), threads)
     prompts = [Prompt("s", "u", max_output_tokens=1000, sample=str(i)) for i in range(2)]
-    calls = [asyncio.create_task(llm.complete(prompt)) for prompt in prompts]
+    calls = [asyncio.create_task(llm.complete(prompts[0]))]
+    await until_called(inner)
+    calls.append(asyncio.create_task(llm.complete(prompts[1])))
     while not late.refused:
         await asyncio.sleep(0.001)
     inner.go.set()
@@ -335,15 +358,14 @@ class _LateRefusals:
         self._inner = inner
         self.refused = 0
 
-    def reserve(self, key: str, estimate: Usage) -> bool:
-        try:
-            return self._inner.reserve(key, estimate)
-        except BudgetExhaustedError:
+    def reserve(self, requests: Requests) -> Outcomes:
+        outcomes = self._inner.reserve(requests)
+        if isinstance(outcomes[-1], BudgetExhaustedError):
             self.refused += 1
             while self._inner.reserved():
                 time.sleep(0.001)
             time.sleep(0.05)
-            raise
+        return outcomes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
