@@ -122,6 +122,7 @@ class StatusWriter:
         model = experiment.llm.model
         self._store = store
         self._ledger = store.ledger(experiment.budget)
+        self._most_in_flight = experiment.llm.in_flight
         self._also = also
         self._telemetry = telemetry
         self._status = Status(
@@ -183,8 +184,9 @@ class StatusWriter:
             self._status = replace(self._status, **changes)
 
     def _write(self) -> None:
-        held = self._ledger.held()
-        self._set(t_s=self._store.now_s(), spent=self._ledger.spent(), in_flight=held.llm_calls)
+        # Some of what is reserved waits for its place: those are all taken then.
+        in_flight = min(self._ledger.held().llm_calls, self._most_in_flight)
+        self._set(t_s=self._store.now_s(), spent=self._ledger.spent(), in_flight=in_flight)
         self._store.save(CHECKPOINT, self._status.to_record())
         if self._also is not None:
             self._also(self._status)

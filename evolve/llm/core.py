@@ -75,3 +75,7 @@ class ProviderDownError(LLMError):
 
 class BudgetExhaustedError(RuntimeError):
     """The run's budget does not allow this call. The run ends cleanly; it is no failure."""
+
+
+class NotAskedError(RuntimeError):
+    """The call waited for its turn when its search was told to end. It was not made, so nothing was paid."""

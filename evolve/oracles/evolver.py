@@ -18,9 +18,10 @@ from evolve.archive.core import Archive, ArchiveSettings, Commit, Elite, Finding
 from evolve.archive.sampling import uniforms_needed
 from evolve.archive.store import Store
 from evolve.candidate import Candidate, Operator
-from evolve.llm.core import LLM, BudgetExhaustedError
+from evolve.llm.core import LLM, BudgetExhaustedError, NotAskedError
 from evolve.llm.outage import stop_waiting
-from evolve.llm.recording import teach
+from evolve.llm.places import Places
+from evolve.llm.recording import take_places, teach
 from evolve.oracles.cascade import Assessment, CascadeSettings, assess, rescored
 from evolve.oracles.core import BestResponseTask
 from evolve.oracles.offspring import Offspring, commit_event, improves
@@ -58,23 +59,25 @@ class Evolver:
         self._llm = llm
         self._proposer = Proposer(game, llm, search.task.scoring, search.prompts)
         self._draining = False
-        self._asking = asyncio.Semaphore(1)
+        self._places = Places(1)
         self._claiming = asyncio.Lock()
         self._held: set[Ticket] = set()
 
     def drain(self) -> None:
         """Claims no more proposals; those in flight are finished, for they are being paid for, unless their provider
-        is down."""
+        is down. What only got ready for a call is left to whoever goes on."""
         self._draining = True
+        self._places.close()
         stop_waiting(self._llm)
 
     async def work(self, in_flight: int, backlog: int = 0) -> None:
         """Returns when every proposal is committed, the budget is exhausted, or :meth:`drain` was called.
 
-        ``in_flight`` proposals wait for the model at a time and up to ``backlog`` more, already answered, for their
-        scores: below that neither side waits for the other, past it no more is asked. An error of the model's provider
-        or of the sandbox lets the other slots finish what they hold, then raises."""
-        self._asking = asyncio.Semaphore(in_flight)
+        ``in_flight`` proposals wait for the model at a time, up to ``backlog`` more for their turn there or, already
+        answered, for their scores: below that neither side waits for the other, past it no more is asked. An error of
+        the model's provider or of the sandbox lets the other slots finish what they hold, then raises."""
+        self._places = Places(in_flight)
+        take_places(self._llm, self._places)
         renewal = asyncio.create_task(self._keep_leases())
         try:
             slots = (self._slot(i) for i in range(in_flight + backlog))
@@ -89,7 +92,7 @@ class Evolver:
         try:
             while await self._propose(number):
                 pass
-        except BudgetExhaustedError:
+        except (BudgetExhaustedError, NotAskedError):
             return
         finally:
             self._draining = True
@@ -97,8 +100,8 @@ class Evolver:
     async def _propose(self, number: int) -> bool:
         """Makes one proposal; False if there is none left to make."""
         with ExitStack() as stack:
-            # Claimed only once it can be asked at once, so that its parents are the best of that moment.
-            async with self._asking:
+            # Claimed only just before it can be asked, so that its parents are the best of that moment.
+            async with self._places.ready():
                 claimed = await self._claim(f"{self.name}/{number}")
                 if claimed is None:
                     return False

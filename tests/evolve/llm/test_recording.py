@@ -14,8 +14,9 @@ from evolve.archive.aside import Threads
 from evolve.archive.memory import MemoryStore
 from evolve.archive.store import CompletionStore
 from evolve.llm.budget import Budget, Ledger, MemoryLedger, Usage
-from evolve.llm.core import BudgetExhaustedError, Completion, LLMError, Prompt
+from evolve.llm.core import BudgetExhaustedError, Completion, LLMError, NotAskedError, Prompt
 from evolve.llm.ensemble import EnsembleLLM
+from evolve.llm.places import Places
 from evolve.llm.recording import RecordedLLM
 
 Requests = Sequence[tuple[str, Usage]]
@@ -333,6 +334,21 @@ async def test_callers_that_are_refused_ask_once_each() -> None:
     assert all(isinstance(outcome, BudgetExhaustedError) for outcome in outcomes)
     assert ledger.asked == 64
     threads.close()
+
+
+async def test_a_call_that_is_turned_away_gives_its_reservation_back() -> None:
+    store, inner, places = MemoryStore("run"), ScriptedLLM(at_once=False), Places(1)
+    ledger = store.ledger(Budget())
+    llm = RecordedLLM(inner, store.completions, ledger)
+    llm.take(places)
+    calls = [asyncio.create_task(llm.complete(Prompt("s", "u", sample=str(i)))) for i in range(3)]
+    await until_called(inner)
+    assert ledger.held().llm_calls == 3
+    places.close()
+    inner.go.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [Completion, NotAskedError, NotAskedError]
+    assert inner.calls == ledger.spent().llm_calls == 1 and not ledger.reserved()
 
 
 async def test_a_refusal_that_is_overtaken_by_a_settlement_is_asked_again() -> None:

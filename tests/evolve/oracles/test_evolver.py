@@ -144,6 +144,31 @@ async def test_a_drained_evolver_finishes_what_it_holds() -> None:
     assert sorted(proposals(store)) == [0, 1]  # type: ignore[type-var]
 
 
+async def test_what_only_got_ready_when_an_evolver_is_drained_is_not_asked() -> None:
+    """A call takes two hundred turns, to get ready for it some twenty: soon there is always one ready ahead."""
+    store, of = MemoryStore("run"), search(proposals=60)
+    made: list[Evolver] = []
+
+    def script(prompt: Prompt) -> str:
+        if index_of(prompt) == 20:
+            made[0].drain()
+        return numbered(prompt)
+
+    await founded(store, of)
+    llm = ScriptedLLM(script, delay=lambda prompt: 200)
+    ledger = store.ledger(Budget())
+    made.append(evolver(store, of, RecordedLLM(llm, store.completions, ledger)))
+    held: list[int] = []
+    work = asyncio.create_task(made[0].work(4, 4))
+    while not work.done():
+        held.append(ledger.held().llm_calls)
+        await asyncio.sleep(0)
+    await work
+    assert max(held) > 4  # one was ready ahead
+    assert len(llm.prompts) == len(proposals(store)) == ledger.spent().llm_calls <= 24
+    assert not ledger.reserved()
+
+
 async def test_what_a_commit_leaves_in_the_log() -> None:
     store, of = MemoryStore("run"), search()
     await founded(store, of)
