@@ -14,8 +14,8 @@ _PARSER = threading.Lock()
 
 
 def parse(source: str) -> ast.Module:
-    """As ``ast.parse``, for threads. Before 3.13 Python counts the depth of a tree once for all threads: two that parse
-    at a time may get a ``SystemError`` for a sound program (cpython issue 106905)."""
+    """As ``ast.parse``, for threads. Python 3.11.7, among others, counts the depth of a tree once for all threads: two
+    that parse at a time may get a ``SystemError`` for a sound program (cpython issue 106905)."""
     with _PARSER:
         return ast.parse(source)
 

@@ -131,8 +131,8 @@ class ArchiveKeys:
 @dataclass(frozen=True)
 class LLMSettings:
     """``model`` is ``provider:model`` or ``offline``, or a list of tables ``{model, weight}`` that share the prompts;
-    ``in_flight`` is the number of calls under way at a time, ``backlog`` how many more children, answered already, may
-    wait for their scores before no more is asked (absent: as many as ``in_flight``).
+    ``in_flight`` is the number of calls under way at a time, ``backlog`` how many more proposals may get ready for
+    theirs or, answered already, wait for their scores before no more is asked (absent: as many as ``in_flight``).
 
     ``selection`` among several models is by their weights, or by a bandit that multiplies the weights by how often a
     model's children beat their parents, per cost to the power ``cost_exponent``. ``requests_per_minute`` and

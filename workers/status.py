@@ -184,7 +184,7 @@ class StatusWriter:
             self._status = replace(self._status, **changes)
 
     def _write(self) -> None:
-        # Some of what is reserved waits for its place: those are all taken then.
+        # At most: some of what is reserved only waits for its call, or is being stored.
         in_flight = min(self._ledger.held().llm_calls, self._most_in_flight)
         self._set(t_s=self._store.now_s(), spent=self._ledger.spent(), in_flight=in_flight)
         self._store.save(CHECKPOINT, self._status.to_record())

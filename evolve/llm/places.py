@@ -20,12 +20,13 @@ class Places:
     stay empty; worse, answers that come in together make their slots get ready together. Whoever is ready early, on the
     other hand, holds what was best when it was claimed. So the number is found out: a call that finds its place empty,
     with others kept from getting ready, was late, and one more gets ready ahead from then on; one that has to wait was
-    early, and a little fewer do. At most half of ``limit``, so that of one place each call knows what came of all
-    before it. For one event loop."""
+    early, and a little fewer do. At most half of ``limit``: ahead of a single place nobody gets ready. For one event
+    loop."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._ahead = 0.0
+        self._were_all_taken = False
         self._ready = _Room(limit)
         self._calls = _Room(limit)
 
@@ -41,11 +42,12 @@ class Places:
     @asynccontextmanager
     async def call(self) -> AsyncIterator[None]:
         """Around a call. Raises :class:`NotAskedError` if :meth:`close` comes before its turn."""
-        if not self._calls.full():
-            self._plan(self._ahead + bool(self._ready.line))
-        else:
+        if self._calls.full():
             self._plan(self._ahead - _FEWER)
+        elif self._were_all_taken and self._ready.line:
+            self._plan(self._ahead + 1)
         await self._calls.enter()
+        self._were_all_taken |= self._calls.full()
         try:
             yield
         finally:

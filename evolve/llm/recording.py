@@ -60,8 +60,8 @@ class RecordedLLM:
     def down(self) -> bool:
         return is_down(self._inner)
 
-    def take(self, places: Places) -> None:
-        """Has each call take one of ``places``, once it is known to be new and paid for by a reservation."""
+    def take(self, places: Places | None) -> None:
+        """Has each call take one of ``places``, once it is known to be new and its cost is reserved."""
         self._places = places
 
     def learn(self, request: str, success: float) -> None:
@@ -96,12 +96,21 @@ class RecordedLLM:
         assert task is not None
         is_new = await self._reservations.reserve(key, _estimate(model, prompt), task)
         try:
-            recorded = None if is_new else await self._aside(self._completions.get, key)
+            recorded = None if is_new else await self._look_up(key)
             if recorded is None and key not in self._unstored:
                 self._unstored[key] = await self._call(key, prompt)
             return await self._aside(self._book, key, prompt, recorded)
         finally:
             self._reservations.leave(task, held=True)
+
+    async def _look_up(self, key: str) -> Completion | None:
+        try:
+            recorded = await self._aside(self._completions.get, key)
+        except BaseException:
+            self._reservations.forgo(key)
+            raise
+        self._reservations.inherit(key)
+        return recorded
 
     def _book(self, key: str, prompt: Prompt, recorded: Completion | None) -> Completion:
         """Stores the answer that was given, if none is ``recorded``, and settles."""
@@ -135,8 +144,9 @@ def teach(llm: LLM, request: str, success: float) -> None:
         llm.learn(request, success)
 
 
-def take_places(llm: LLM, places: Places) -> None:
-    """Has the calls of a recorded LLM take ``places``; of others each caller has to see to it."""
+def take_places(llm: LLM, places: Places | None) -> None:
+    """Has the calls of a recorded LLM, which then serves one evolver, take ``places``. Calls of others are bounded by
+    how many callers get ready."""
     if isinstance(llm, RecordedLLM):
         llm.take(places)
 

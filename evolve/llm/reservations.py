@@ -23,16 +23,17 @@ class _Request:
 
 
 class Reservations:
-    """Asks ``ledger``, by way of ``aside``; who asks first is granted first.
+    """Asks ``ledger``, by way of ``aside``, in the order in which the calls come.
 
     Where only reservations of this process's own calls stand in the way, a call waits for them to settle; the budget is
-    exhausted when it does not fit and nothing of ours is held. ``is_wanted`` says whether anybody would go on with the
-    reservation of a key whose caller went away."""
+    exhausted when it does not fit and nothing of ours is held. ``is_wanted`` says whether another call asks for the
+    same key by now."""
 
     def __init__(self, ledger: Ledger, aside: Aside, is_wanted: Callable[[str], bool]) -> None:
         self._ledger = ledger
         self._aside = aside
         self._is_wanted = is_wanted
+        self._inherited: set[str] = set()
         self._unsettled: set[asyncio.Future[Any]] = set()
         self._ended = 0
         self._change = asyncio.Event()
@@ -69,9 +70,21 @@ class Reservations:
             self._change = asyncio.Event()
 
     def release(self, key: str) -> None:
-        """Gives back what was reserved, unless another wants the same by now: it goes on with the reservation."""
-        if not self._is_wanted(key):
+        """Gives back what was reserved, unless another call wants it: that goes on with the reservation."""
+        if self._is_wanted(key):
+            self._inherited.add(key)
+        else:
+            self._inherited.discard(key)
             self._ledger.release(key)
+
+    def inherit(self, key: str) -> None:
+        """The call that found its key reserved goes on; from here on it is the one to release it."""
+        self._inherited.discard(key)
+
+    def forgo(self, key: str) -> None:
+        """As :meth:`release`, by a call that may have found its key reserved: by one before it, or elsewhere."""
+        if key in self._inherited:
+            self.release(key)
 
     async def _ask(self, key: str, estimate: Usage) -> bool:
         """A caller that goes away before the answer holds nothing, unless the loop ends with it: the next start of the
@@ -96,6 +109,7 @@ class Reservations:
             requests, self._requests = self._requests, []
             try:
                 outcomes = await self._aside(self._ledger.reserve, [(r.key, r.estimate) for r in requests])
+                answers = list(zip(requests, outcomes, strict=True))
             except asyncio.CancelledError:  # the loop ends
                 for request in requests:
                     request.answer.cancel()
@@ -104,7 +118,7 @@ class Reservations:
                 for request in requests:
                     request.answer.set_exception(error)
             else:
-                for request, outcome in zip(requests, outcomes, strict=True):
+                for request, outcome in answers:
                     if isinstance(outcome, BudgetExhaustedError):
                         request.answer.set_exception(outcome)
                     else:
@@ -114,4 +128,6 @@ class Reservations:
         granted = not answer.cancelled() and answer.exception() is None and answer.result()
         if granted:
             self.release(key)
+        else:
+            self.forgo(key)
         self.leave(answer, held=granted)

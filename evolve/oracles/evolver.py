@@ -65,7 +65,7 @@ class Evolver:
 
     def drain(self) -> None:
         """Claims no more proposals; those in flight are finished, for they are being paid for, unless their provider
-        is down. What only got ready for a call is left to whoever goes on."""
+        is down. What only got ready for a call is left to whoever goes on, with the notes that were written for it."""
         self._draining = True
         self._places.close()
         stop_waiting(self._llm)
@@ -84,6 +84,7 @@ class Evolver:
             outcomes = await asyncio.gather(*slots, return_exceptions=True)
         finally:
             renewal.cancel()
+            take_places(self._llm, None)
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome

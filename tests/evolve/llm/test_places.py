@@ -83,7 +83,17 @@ async def test_nobody_waits_long_where_it_takes_nothing_to_get_ready() -> None:
     assert fmean(scene.waiting[200:-300]) < 2
 
 
-async def test_of_one_place_each_call_knows_what_came_of_all_before_it() -> None:
+async def test_nobody_gets_ready_ahead_before_the_places_are_first_taken() -> None:
+    scene = Scene(20)
+    callers = [asyncio.create_task(scene.caller(1, 10_000)) for _ in range(100)]
+    await turns(100)
+    assert (scene.calling, scene.ready) == (20, 0)
+    for caller in callers:
+        caller.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+
+
+async def test_nobody_gets_ready_ahead_of_a_single_place() -> None:
     scene = Scene(1)
     await scene.play([(3, 5, 2)] * 20)
     assert max(scene.waiting) <= 1 and not any(w and t for w, t in zip(scene.waiting, scene.taken, strict=True))

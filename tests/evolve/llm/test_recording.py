@@ -215,8 +215,8 @@ class FarLedger(MemoryLedger):
 
     def reserve(self, requests: Requests) -> Outcomes:
         outcomes = super().reserve(requests)
-        refused = any(isinstance(outcome, BudgetExhaustedError) for outcome in outcomes)
-        self._travel("refused" if refused else "granted")
+        for outcome in ("refused" if isinstance(each, BudgetExhaustedError) else "granted" for each in outcomes):
+            self._travel(outcome)
         return outcomes
 
     def settle(self, key: str, actual: Usage) -> None:
@@ -280,8 +280,9 @@ async def test_calls_that_wait_are_reserved_together_in_their_order() -> None:
     calls += [asyncio.create_task(llm.complete(Prompt("s", "u", sample=str(i)))) for i in range(20, 40)]
     await asyncio.sleep(0)
     ledger.gate.set()
-    while inner.calls < 30:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(30):
+        while inner.calls < 30:
+            await asyncio.sleep(0.001)
     assert ledger.batches == [20, 20]
     inner.go.set()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
@@ -322,6 +323,83 @@ async def test_the_same_asked_again_goes_on_with_the_reservation_of_a_cancelled_
     assert (await again).text == "answer to u"
     assert ledger.spent().llm_calls == 1
     threads.close()
+
+
+class GatedCompletions:
+    """Completions that are looked for, in a thread, until told to answer."""
+
+    def __init__(self, inner: CompletionStore) -> None:
+        self._inner = inner
+        self.asked = 0
+        self.gate = threading.Event()
+
+    def get(self, key: str) -> Completion | None:
+        self.asked += 1
+        assert self.gate.wait(30)
+        return self._inner.get(key)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+@pytest.mark.parametrize("during", ["the reservation", "the look-up"])
+async def test_the_same_asked_again_and_cancelled_too_holds_nothing(during: str) -> None:
+    store, threads = MemoryStore("run"), Threads()
+    ledger, completions = GatedLedger(store.ledger(Budget())), GatedCompletions(store.completions)
+    llm = RecordedLLM(ScriptedLLM(), cast(CompletionStore, completions), cast(Ledger, ledger), threads)
+    calls = [asyncio.create_task(llm.complete(PROMPT))]
+    while not ledger.asked:
+        await asyncio.sleep(0.001)
+    calls[0].cancel()
+    calls.append(asyncio.create_task(llm.complete(PROMPT)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # its request waits behind the first
+    ledger.gate.set()
+    while ledger.asked < 2 if during == "the reservation" else not completions.asked:
+        await asyncio.sleep(0)
+    calls[1].cancel()
+    completions.gate.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    async with asyncio.timeout(30):
+        while ledger.reserved():
+            await asyncio.sleep(0.001)
+    threads.close()
+
+
+async def test_a_call_cancelled_before_the_ledger_is_asked_is_not_asked_for() -> None:
+    store, threads = MemoryStore("run"), Threads()
+    ledger = GatedLedger(store.ledger(Budget()))
+    llm = RecordedLLM(ScriptedLLM(), store.completions, cast(Ledger, ledger), threads)
+    calls = [asyncio.create_task(llm.complete(Prompt("s", "u", sample="0")))]
+    while not ledger.asked:
+        await asyncio.sleep(0.001)
+    calls += [asyncio.create_task(llm.complete(Prompt("s", "u", sample=str(i)))) for i in (1, 2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    calls[1].cancel()
+    await asyncio.gather(calls[1], return_exceptions=True)
+    ledger.gate.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [isinstance(outcome, Completion) for outcome in outcomes] == [True, False, True]
+    assert ledger.batches == [1, 1] and ledger.spent().llm_calls == 2
+    threads.close()
+
+
+async def test_a_store_that_fails_fails_all_that_wait_for_it_and_holds_up_nobody_after() -> None:
+    class Failing(MemoryLedger):
+        fails = True
+
+        def reserve(self, requests: Requests) -> Outcomes:
+            if self.fails:
+                raise OSError("no connection")
+            return super().reserve(requests)
+
+    store, ledger = MemoryStore("run"), Failing(Budget(llm_calls=1))
+    llm = RecordedLLM(ScriptedLLM(), store.completions, ledger)
+    calls = (llm.complete(Prompt("s", "u", sample=str(i))) for i in range(3))
+    assert {type(o) for o in await asyncio.gather(*calls, return_exceptions=True)} == {OSError}
+    ledger.fails = False
+    assert (await llm.complete(PROMPT)).text == "answer to u"
 
 
 async def test_callers_that_are_refused_ask_once_each() -> None:
