@@ -124,9 +124,13 @@ def _kill(found: dict[str, list[int]], rng: random.Random, killed: Counter[str])
 
 
 def _finish(ray: Cluster, run: str, words: tuple[str, ...], worker: Worker) -> None:
+    def ended() -> bool:
+        worker.keep_up()  # the last kill may have been its own, and is noticed only now
+        return ray.job(run)["status"] in ("succeeded", "failed", "stopped")
+
     for _ in range(20):
-        worker.keep_up()
-        if ray.wait(run, "succeeded", "failed", "stopped")["status"] == "succeeded":
+        wait_until(ended, f"{run} to end", 900)
+        if ray.job(run)["status"] == "succeeded":
             return
         ray.json(*words)
     raise AssertionError(ray.csro("logs", run).stdout[-3000:])
