@@ -8,9 +8,9 @@ from typing import Literal
 from evolve.program import Program
 from evolve.scoring import Evaluation, Scored
 
-Operator = Literal["new", "full", "edit", "crossover", "fix", "gradient"]
-"""How a child is asked for: without a parent, as a full rewrite of one, by edits, from two, as a repair, or as a
-rewrite that carries out a critique."""
+Operator = Literal["new", "full", "edit", "crossover", "fix", "gradient", "train"]
+"""How a child is asked for: without a parent, as a full rewrite of one, by edits, from two, as a repair, as a
+rewrite that carries out a critique, or not asked for but trained."""
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,17 @@ class SourceGame(Game, Protocol):
 
 
 @runtime_checkable
+class FeaturedGame(Game, Protocol):
+    """A game that tells learners how to read its observations."""
+
+    @staticmethod
+    def features(observation: Observation, num_actions: int) -> list[float]:
+        """The observation as numbers, always as many. Self-contained: its text goes into programs, so it uses no name
+        but Python's own."""
+        ...
+
+
+@runtime_checkable
 class BoundedWelfareGame(Game, Protocol):
     """A game that knows how well its players can do together."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -115,6 +116,19 @@ class RepeatedLeduc:
             seed_program=_SEED_PROGRAM,
             smoke_observations=self._smoke_observations(),
         )
+
+    @staticmethod
+    def features(observation: Mapping[str, Any], num_actions: int) -> list[float]:
+        """Who acts first, the cards, the betting, and what the hand before came to."""
+        seen = [float(observation["acts_first"])]
+        last = observation["last_hand"] or {}
+        for card in (observation["private_card"], observation["public_card"], last.get("opponent_card")):
+            seen += [float(card == rank) for rank in range(3)]
+        for betting in (*observation["betting"], [], [])[:2]:
+            for place in range(4):
+                action = betting[place] if place < len(betting) else None
+                seen += [float(action == known) for known in range(num_actions)]
+        return [*seen, last.get("result", 0) / 13]
 
     def _smoke_observations(self) -> tuple[Observation, ...]:
         """Player 0 in two short hands: it calls a raise and loses at the showdown, then opens the next hand."""

@@ -141,10 +141,11 @@ class Controller:
         )
 
     def _oracle_setup(self) -> OracleSetup:
+        scorer = PoolScorer(self._pool)
         return OracleSetup(
             game=self._game,
             store=self._store,
-            scorer=PoolScorer(self._pool),
+            scorer=scorer,
             llm=self._llm,
             in_flight=self._experiment.llm.in_flight,
             fleet=self._evolvers,
@@ -154,6 +155,7 @@ class Controller:
             carry_over=self._experiment.oracle.carry_over,
             cascade=self._experiment.cascade(),
             effort=self._experiment.effort(),
+            trainer=scorer,
         )
 
     async def _supervise(self, fleet: Fleet, search: Search) -> None:

@@ -61,8 +61,9 @@ class PibrSettings:
 @dataclass(frozen=True)
 class OracleSettings:
     """``kind`` is an oracle's name (see ``evolve.oracles.registry``); how many proposals it makes is in ``samples``
-    (best_of_n), ``refinements`` (linear_refinement), ``steps`` (textual_gradient) or ``archive.proposals``
-    (alpha_evolve). ``variable``, ``returns``, ``gradient_memory`` and ``constraints`` are the textual gradient's: see
+    (best_of_n), ``refinements`` (linear_refinement), ``steps`` (textual_gradient), ``checkpoints`` (reinforcement, of
+    ``training_steps`` moves in all) or ``archive.proposals`` (alpha_evolve). ``variable``, ``returns``,
+    ``gradient_memory`` and ``constraints`` are the textual gradient's: see
     :class:`evolve.oracles.archive_search.Effort`.
 
     ``matches`` per opponent in the search, ``fresh_matches`` in each re-scoring before promotion. ``audit_share`` of
@@ -85,6 +86,8 @@ class OracleSettings:
     returns: Literal["last", "best"] = Effort.returns
     gradient_memory: int = Effort.gradient_memory
     constraints: str = Effort.constraints
+    training_steps: int = Effort.training_steps
+    checkpoints: int = Effort.checkpoints
     matches: int = 4
     fresh_matches: int = 16
     audit_share: float = 0.05

@@ -15,6 +15,7 @@ from multiprocessing import connection
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from evolve.program import Program
+from evolve.reinforcement.core import Trained, TrainingStage
 from evolve.scoring import Evaluation, ScoringTask
 from sandbox.faults import SandboxError
 from workers.roster import Place, Roster, to_stderr
@@ -43,13 +44,16 @@ class ScorerPool(Protocol):
 
 
 class PoolScorer:
-    """The :class:`evolve.scoring.Scorer` over a pool."""
+    """The :class:`evolve.scoring.Scorer` over a pool, and the :class:`evolve.reinforcement.core.Trainer`."""
 
     def __init__(self, pool: ScorerPool) -> None:
         self._pool = pool
 
     async def score(self, program: Program, task: ScoringTask) -> Evaluation:
         return await self._pool.call(ScoringProcess.score, program, task)
+
+    async def train(self, stage: TrainingStage) -> Trained:
+        return await self._pool.call(ScoringProcess.train, stage)
 
 
 def default_size(configured: int) -> int:

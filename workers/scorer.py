@@ -14,6 +14,7 @@ from evolve.baselines.registry import baseline_policies
 from evolve.match_scorer import score
 from evolve.pibr_profile import ProfileMatches, play_profile, score_in_profile
 from evolve.program import Program
+from evolve.reinforcement.core import Trained, TrainingStage
 from evolve.scoring import Evaluation, ScoringTask
 from games.core import FloatArray, Game, Observation, PolicyFactory
 from games.match import IllegalMoveError, play_match
@@ -90,6 +91,11 @@ class ScoringProcess:
     def score(self, program: Program, task: ScoringTask) -> Evaluation:
         play = score_in_profile if task.in_profile else score
         return play(self._referee, self._game, program, task, self._limits)
+
+    def train(self, stage: TrainingStage) -> Trained:
+        from evolve.reinforcement.training import train  # JAX takes a second to load, and is an extra
+
+        return train(self._referee, self._game, stage, self._limits)
 
     def play_profile(self, programs: Sequence[Program], seeds: Sequence[int]) -> ProfileMatches:
         """One match a seed between the programs of all seats."""

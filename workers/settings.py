@@ -185,6 +185,8 @@ _MINIMUMS = {
     "oracle.matches": 2,
     "oracle.fresh_matches": 2,
     "oracle.samples": 1,
+    "oracle.training_steps": 1,
+    "oracle.checkpoints": 1,
     "oracle.top_k": 1,
     "oracle.probe_matches": 2,
     "archive.num_islands": 1,

@@ -20,6 +20,7 @@ from evolve.oracles.core import BestResponseTask, FoundersFailedError, Response
 from evolve.oracles.evolver import Search
 from evolve.oracles.promotion import Promotion, promote
 from evolve.prompting import PromptSettings
+from evolve.reinforcement.core import Trainer
 from evolve.scoring import Failed, Scored, Scorer
 from games.core import Game
 
@@ -46,7 +47,8 @@ class Effort:
 
     Of the textual gradient: ``steps`` (PIBR's T), the ``variable`` that they rewrite (the policy's code, or the
     instructions that a model writes it by), how much earlier feedback is shown (``gradient_memory``), further
-    ``constraints`` in words, and which policy it ``returns``, the last or the best.
+    ``constraints`` in words, and which policy it ``returns``, the last or the best. Of reinforcement learning:
+    ``training_steps``, the learner's own moves, and how many ``checkpoints`` on the way there are candidates.
     """
 
     samples: int = 12
@@ -56,6 +58,8 @@ class Effort:
     returns: Literal["last", "best"] = "best"
     gradient_memory: int = 3
     constraints: str = ""
+    training_steps: int = 400_000
+    checkpoints: int = 8
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ class OracleSetup:
     """What oracles are made of.
 
     ``llm`` and ``in_flight`` serve oracles that ask from the driver, ``fleet`` those that spread over processes.
-    ``carry_over`` is the number of programs of earlier searches that found each new one.
+    ``carry_over`` is the number of programs of earlier searches that found each new one. ``trainer`` serves the oracle
+    that learns without a model.
     """
 
     game: Game
@@ -78,6 +83,7 @@ class OracleSetup:
     carry_over: int = 0
     cascade: CascadeSettings = field(default_factory=CascadeSettings)
     effort: Effort = Effort()
+    trainer: Trainer | None = None
 
 
 class ArchiveSearch:

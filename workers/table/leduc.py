@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workers.table.core import Table
-from workers.table.population import HEADS, METRICS, SOURCES, against, combinations, paper_only, player
+from workers.table.population import HEADS, METRICS, SOURCES, against, combinations, player, reinforcement
 
 _VERSUS = {"vs CFR+": "cfr+", "vs AlwaysCall": "AlwaysCall", "vs AlwaysFold": "AlwaysFold"}
 _TITLES = ("PopReturn", "PopExpl", "AggScore", *_VERSUS)
@@ -33,7 +33,7 @@ def table() -> Table:
     for name in ("AlwaysCall", "AlwaysFold", "AlwaysRaise"):
         rows.append(player("repeated_leduc", name, name, {}))
     rows.append(player("repeated_leduc", "seed", "the runs' seed program", {}))
-    rows.append(paper_only("psro-impala", "PSRO-IMPALA", _titled(_IMPALA)))
+    rows.append(reinforcement("leduc", _titled(_IMPALA)))
     return Table(
         "Repeated Leduc hold'em: chips per 100 hands",
         HEADS,

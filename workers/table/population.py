@@ -81,6 +81,12 @@ def combinations(game: str, known: Mapping[tuple[str, str, str], Mapping[str, st
     return rows
 
 
+def reinforcement(game: str, paper: Mapping[str, str]) -> Row:
+    """PSRO whose best responses are trained networks, which asks no model."""
+    work = RunPreset(f"{game}_reinforcement", fixed={"oracle.kind": "reinforcement"})
+    return Row("reinforcement", ("PSRO-IMPALA", "", ""), work, paper)
+
+
 def player(game: str, name: str, title: str, paper: Mapping[str, str], shown: bool = True) -> Row:
     """A reference policy or ``seed``, the program that runs start from, evaluated as it is."""
     return Row(f"player/{name}", (title, "", ""), EvaluatePlayer(name, game), paper, shown)

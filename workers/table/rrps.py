@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workers.table.core import Row, Table
-from workers.table.population import HEADS, METRICS, SOURCES, combinations, paper_only, player
+from workers.table.population import HEADS, METRICS, SOURCES, combinations, paper_only, player, reinforcement
 
 _Printed = tuple[str, float, str, float, str, float]
 """PopReturn and its max, PopExpl and its min, AggScore and its max, as far as they are known."""
@@ -54,7 +54,7 @@ def table() -> Table:
     rows.append(player("repeated_rps", "seed", "the runs' seed program", {}))
     rows += [paper_only(f"gemma-{size}", f"LLM agent ({size})", _plain(f, "[S]")) for size, f in _GEMMA.items()]
     impala = {"PopReturn": "? ± 17.6 [S]", "PopExpl": "? ± 28.0 [S]", "AggScore": "-532.1 [2nd] ± 41.5 [S]"}
-    rows.append(paper_only("psro-impala", "PSRO-IMPALA", impala))
+    rows.append(reinforcement("rrps", impala))
     return Table(
         "Repeated rock-paper-scissors: points per match against the 43 bots",
         HEADS,

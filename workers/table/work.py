@@ -23,6 +23,8 @@ from workers.table.spending import spending
 
 _PROPOSALS_OF_AN_ISLAND = 8
 """An island with fewer has hardly a second generation, and alpha_evolve on many of them is best of N."""
+_UNASKING = ("exact_best_response", "reinforcement")
+"""Oracles that make no calls."""
 _EFFORT_KEYS = {"alpha_evolve": "archive.proposals", "best_of_n": "oracle.samples"}
 
 
@@ -40,7 +42,7 @@ class RunPreset:
     @property
     def asks_a_model(self) -> bool:
         """Does the row leave open which model it asks?"""
-        return "llm.model" not in self.fixed and self.fixed.get("oracle.kind") != "exact_best_response"
+        return "llm.model" not in self.fixed and self.fixed.get("oracle.kind") not in _UNASKING
 
     def compute(self, cell: Cell) -> CellResult:
         run, experiment = self._start(cell)
@@ -94,7 +96,7 @@ def effort(kind: str, request: Request) -> dict[str, int]:
     settings: dict[str, int] = {}
     if request.iterations is not None:
         settings["psro.iterations"] = request.iterations
-    if request.calls is None:
+    if request.calls is None or kind in _UNASKING:
         return settings
     settings["budget.llm_calls"] = request.calls
     share = max(1, request.calls // (request.iterations or 1))
