@@ -54,9 +54,7 @@ class Training(DriverFleet):
 def check(game: Game) -> None:
     """Raises ``ValueError`` in games whose observations nobody turns into numbers, or without the extra."""
     if features_of(game) is None:
-        raise ValueError(
-            f"reads the observations of repeated matrix games and of repeated_leduc, not {game.spec.name}'s"
-        )
+        raise ValueError(f"learns from numbers, which repeated_rps and repeated_leduc give, not {game.spec.name}")
     if any(importlib.util.find_spec(name) is None for name in ("jax", "optax")):
         raise ValueError("needs JAX: pip install 'csro[reinforcement]'")
 

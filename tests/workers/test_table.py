@@ -292,13 +292,15 @@ SMALL = {
     "psro.payoff_matches": 2,
     "oracle.matches": 2,
     "oracle.fresh_matches": 2,
+    "oracle.training_steps": 300,
+    "oracle.checkpoints": 1,
     "workers.scorers": 1,
 }
 
 
 def words(out: Path, *more: str) -> list[str]:
     sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
-    rows = ("zero_shot/code/none", "best_of_n/code/none", "player/AlwaysRaise", "paper/psro-impala")
+    rows = ("zero_shot/code/none", "best_of_n/code/none", "player/AlwaysRaise", "reinforcement")
     budget = ("--calls", "2", "--iterations", "1", "--matches", "3")
     return ["table", "leduc", "--rows", *rows, *budget, "--out", str(out), "--json", *more, *sets]
 
@@ -312,7 +314,8 @@ def test_a_table_from_the_command_line_call_for_call(tmp_path: Path) -> None:
     assert zero_shot["figures"]["PopReturn"]["seeds"] == 2
     assert zero_shot["figures"]["PopReturn"]["values"][0] == first["rows"][0]["figures"]["PopReturn"]["values"][0]
     assert always_raise["figures"]["vs AlwaysFold"]["values"] == [4.0, 4.0]
-    assert impala["figures"]["PopReturn"] is None and impala["paper"]["PopReturn"] == "? ± 6.9 [S]"
+    assert impala["figures"]["PopReturn"]["seeds"] == 2 and impala["spent"]["llm_calls"] == 0
+    assert impala["paper"]["PopReturn"] == "? ± 6.9 [S]"
     for name in ("table.md", "table.csv", "table.json"):
         assert (tmp_path / "t" / name).stat().st_size
     refused = csro(*words(tmp_path / "t", "--set", "oracle.matches=4"))

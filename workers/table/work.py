@@ -96,9 +96,11 @@ def effort(kind: str, request: Request) -> dict[str, int]:
     settings: dict[str, int] = {}
     if request.iterations is not None:
         settings["psro.iterations"] = request.iterations
-    if request.calls is None or kind in _UNASKING:
+    if request.calls is None:
         return settings
     settings["budget.llm_calls"] = request.calls
+    if kind in _UNASKING:
+        return settings
     share = max(1, request.calls // (request.iterations or 1))
     if kind in _EFFORT_KEYS:
         settings[_EFFORT_KEYS[kind]] = share

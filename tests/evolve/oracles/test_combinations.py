@@ -21,7 +21,7 @@ OPPONENTS = {3.0: 0.5, 4.0: 0.3, 5.0: 0.17, 6.0: 0.03}
 SHOWN = {"none": 4, "top_k": 2, "min_support": 3}
 
 
-NO_PROPOSALS = {"exact_best_response"}  # asks no model
+NO_PROPOSALS = {"exact_best_response", "reinforcement"}  # they ask no model
 CRITICAL = {"textual_gradient"}  # two calls a program, and none where the critique finds nothing to do
 PROPOSING = sorted(set(oracle_kinds()) - NO_PROPOSALS - CRITICAL)
 
