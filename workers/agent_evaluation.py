@@ -110,9 +110,9 @@ def evaluate_agent(experiment: Experiment, run: RunDirectory, matches: int, tele
     game = make_game(experiment.game.name, **experiment.game.parameters)
     with open_run_store(experiment, run, telemetry) as store:
         llm = shared_model(experiment, store)
+        bots = len(game.reference_population())
         telemetry.say(
-            f"{matches} matches of {llm.model} against each of {len(game.reference_population())} bots, a call for each "
-            f"round but the first, in {run.path}"
+            f"{matches} x {bots} matches of {llm.model}, a call for each round but the first, kept in {run.path}"
         )
         played = AgentMatches(experiment, game, _stage(game), store, llm, matches, run.path, telemetry)
         by_bot = asyncio.run(played.play())

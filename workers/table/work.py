@@ -12,6 +12,7 @@ from games.core import Game
 from games.registry import make_game
 from workers.agent_evaluation import DEFAULTS, MATCHES, begin, evaluate_agent
 from workers.commands.common import check_isolation, open_pool
+from workers.errors import RunFailedError, UsageError
 from workers.evaluation import measure
 from workers.experiment import Experiment
 from workers.models import make_model
@@ -154,7 +155,10 @@ class EvaluateAgent:
         experiment = experiment_from({**DEFAULTS, "game": {"name": self.game}}, texts)
         calls = experiment.budget.llm_calls if cell.request.calls is None else cell.request.calls
         budget = replace(experiment.budget, llm_calls=calls, usd=_limit(experiment.budget.usd, cell))
-        run, experiment = begin(replace(experiment, budget=budget), cell.path)
+        try:
+            run, experiment = begin(replace(experiment, budget=budget), cell.path)
+        except UsageError as error:  # the other rows can do with these settings
+            raise RunFailedError(str(error)) from None
         try:
             found = evaluate_agent(experiment, run, cell.request.matches or MATCHES, cell.telemetry)
         finally:
