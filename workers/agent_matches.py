@@ -68,6 +68,7 @@ class AgentMatches:
         self._places = Places(experiment.llm.in_flight)
         self._ended_by: Exception | None = None
         self._interrupted = False
+        self._main: asyncio.Task[Any] | None = None
 
     async def play(self) -> Mapping[str, Sequence[AgentMatch]]:
         """All matches by bot. Raises :class:`RunFailedError` where the budget or the provider does not suffice,

@@ -87,7 +87,9 @@ class Stage:
 
 class LLMAgent:
     """The player of one match. ``sample`` names the match: where two of them have the same history, each is an answer
-    of its own. ``calls`` counts the answers so far and ``unreadable`` those among them that named no action."""
+    of its own. At ``temperature`` 0 the model's likeliest prediction is played against; higher ones draw from its
+    predictions, which leaves less to a player that exploits it. ``calls`` counts the answers so far and ``unreadable``
+    those among them that named no action."""
 
     def __init__(
         self, llm: LLM, stage: Stage, sample: str, temperature: float, max_output_tokens: int = MAX_OUTPUT_TOKENS

@@ -23,6 +23,7 @@ from workers.scorer import matches_against
 from workers.table.core import CellResult
 from workers.table.models import by_model
 from workers.table.registry import make_table
+from workers.table.spending import spending
 
 ROUNDS = 3
 BOTS = 43
@@ -264,6 +265,23 @@ def test_the_table_has_a_row_of_its_own_model(run: Csro, tmp_path: Path) -> None
     (entry,) = printed["rows"]
     assert (entry["name"], entry["figures"]["PopReturn"]["values"]) == ("llm_agent", [expected])
     assert entry["spent"]["llm_calls"] == CALLS
+
+
+def test_a_cell_that_failed_is_counted_and_one_out_of_budget_goes_on_by_itself(run: Csro, tmp_path: Path) -> None:
+    sets = ["--set", f"llm.model={MODEL}", "--set", f"game.num_rounds={ROUNDS}", "--calls", "40", "--usd", "1"]
+    line = ["table", "rrps", "--rows", "llm_agent", "--seeds", "1", "--matches", "1", "--out", str(tmp_path), *sets]
+    cell = tmp_path / "cells" / "llm_agent" / "seed-1"
+    with Loopback(always("R"), [*[None] * 10, Fault.BAD_KEY]) as server:
+        status, _, said = run(server, *line, "--json")
+        assert status == 1 and "HTTP 401" in said
+        assert spending(cell).llm_calls == len(server.billed) >= 10
+        status, printed, _ = run(server, *line, "--json")
+        (missing,) = printed["rows"][0]["missing"]
+        assert status == 1 and f"--out {cell} and a larger budget goes on" in missing["reason"]
+        assert spending(cell).llm_calls == len(server.billed) == 40
+        assert run(server, *words(cell, "--matches", "1", "--seed", "1", "--calls", str(CALLS)))[0] == 0
+        status, printed, _ = run(server, *line, "--json")
+        assert (status, printed["rows"][0]["missing"], len(server.billed)) == (0, [], CALLS)
 
 
 def test_the_row_is_missing_without_a_model_and_the_other_rows_stand(run: Csro, tmp_path: Path) -> None:
