@@ -68,6 +68,7 @@ class AgentMatches:
         self._places = Places(experiment.llm.in_flight)
         self._ended_by: Exception | None = None
         self._interrupted = False
+        self._agents: list[LLMAgent] = []
         self._main: asyncio.Task[Any] | None = None
 
     async def play(self) -> Mapping[str, Sequence[AgentMatch]]:
@@ -99,6 +100,7 @@ class AgentMatches:
             settings = self._experiment.llm
             name = f"{bot}, match {k}"
             agent = LLMAgent(self._llm, self._stage, name, settings.temperature, settings.max_output_tokens)
+            self._agents.append(agent)
             try:
                 # Seats alternate, as they do for every player of a symmetric game.
                 value = await play_match(self._game, agent, self._bots[bot], self._seeds[bot][k], seat=k % 2)
@@ -129,8 +131,14 @@ class AgentMatches:
     async def _tick(self) -> None:
         while True:
             self._outages.look()
+            # A model that cannot be read, one cut off while it thinks, say, is to be seen before all is paid for.
+            unreadable = sum(agent.unreadable for agent in self._agents)
+            answers = sum(agent.calls for agent in self._agents)
             spent = budget_line(self._ledger.spent(), self._experiment.budget)
-            self._telemetry.live(f"{len(self._finished)}/{len(self._asked)} matches finished, {spent}")
+            self._telemetry.live(
+                f"{len(self._finished)}/{len(self._asked)} matches finished, {unreadable} of {answers} answers "
+                f"unreadable, {spent}"
+            )
             await asyncio.sleep(_TICK_S)
 
     def _unfinished(self, error: Exception) -> str:
