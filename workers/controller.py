@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from evolve.archive.core import Archive
@@ -32,14 +32,11 @@ from workers.methods.registry import make_method
 from workers.models import OutageWatch
 from workers.pool import PoolScorer, ScorerPool
 from workers.search_events import log_search
+from workers.supervision import RunInterruptedError, on_signals, unless_failed
 from workers.telemetry import Snapshot, Telemetry
 
 _TICK_S = 1.0
 _RATE_WINDOW_S = 10.0
-
-
-class RunInterruptedError(Exception):
-    """Ctrl-C or SIGTERM: everything up to here is in the store."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ class Controller:
         ticker = asyncio.create_task(self._tick())
         with ExitStack() as stack:
             stack.callback(ticker.cancel)
-            self._handle_signals(stack, main)
+            stack.enter_context(on_signals(partial(self._stop, main)))
             try:
                 return await self._run(ticker)
             except asyncio.CancelledError:
@@ -115,7 +112,7 @@ class Controller:
                 raise
 
     async def _run(self, ticker: asyncio.Task[None]) -> Outcome:
-        await _unless_failed(self._method.search(), ticker)
+        await unless_failed(self._method.search(), ticker)
         if self._interrupted:
             raise RunInterruptedError
         findings = await self._method.findings()
@@ -270,29 +267,10 @@ class Controller:
         if self._fleet is not None:
             self._draining = asyncio.ensure_future(self._fleet.drain())
 
-    def _handle_signals(self, stack: ExitStack, main: asyncio.Task[Any]) -> None:
-        loop = asyncio.get_running_loop()
-
-        def stop() -> None:
-            again, self._interrupted = self._interrupted, True
-            if again or self._current is None:
-                main.cancel()
-                return
-            self._telemetry.say("stopping: finishing the calls in flight, for they are paid for (again to stop now)")
-            self._drain()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)
-            stack.callback(loop.remove_signal_handler, number)
-
-
-async def _unless_failed(work: Any, watcher: asyncio.Task[None]) -> Any:
-    """Awaits ``work``, but fails as soon as ``watcher`` fails: a store that is gone must not go unnoticed."""
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task, watcher}, return_when=asyncio.FIRST_COMPLETED)
-        if watcher.done():
-            watcher.result()
-        return await task
-    finally:
-        task.cancel()
+    def _stop(self, main: asyncio.Task[Any]) -> None:
+        again, self._interrupted = self._interrupted, True
+        if again or self._current is None:
+            main.cancel()
+            return
+        self._telemetry.say("stopping: finishing the calls in flight, for they are paid for (again to stop now)")
+        self._drain()

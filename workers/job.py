@@ -17,7 +17,6 @@ from evolve.archive.redis import open_store
 from evolve.psro import CHECKPOINT, PsroState
 from workers import offers
 from workers.catalog import find_run
-from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError, told
 from workers.experiment import Experiment
 from workers.models import make_model
@@ -25,6 +24,7 @@ from workers.run import run_experiment
 from workers.run_directory import RunDirectory
 from workers.secrets import load_file
 from workers.settings import load_experiment
+from workers.supervision import RunInterruptedError
 from workers.telemetry import Telemetry
 
 

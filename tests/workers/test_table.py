@@ -20,11 +20,11 @@ from evolve.llm.pricing import price_of
 from evolve.oracles.registry import oracle_kinds
 from tests.evolve.llm.loopback import Fault, Loopback, offline_answers
 from tests.workers.runs import csro, finished
-from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError
 from workers.experiment import Experiment
 from workers.run_directory import RunDirectory
 from workers.settings import load_experiment
+from workers.supervision import RunInterruptedError
 from workers.table import layout, work
 from workers.table.core import Cell, CellResult, Column, Request, Row, Table
 from workers.table.models import by_model

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from sandbox.faults import SandboxError
@@ -40,20 +40,25 @@ def add_address(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_match_arguments(parser: argparse.ArgumentParser, matches: int, help_text: str) -> None:
+def add_match_arguments(parser: argparse.ArgumentParser, matches: int | None, help_text: str) -> None:
     parser.add_argument("--matches", type=positive, default=matches, metavar="N", help=help_text)
     parser.add_argument("--seed", type=_natural, default=0, metavar="S", help="seed of all matches (default 0)")
 
 
-def chosen(arguments: argparse.Namespace, reads: Sequence[str] = ("game", "sandbox", "workers.scorers")) -> Experiment:
+def chosen(
+    arguments: argparse.Namespace,
+    reads: Sequence[str] = ("game", "sandbox", "workers.scorers"),
+    defaults: Mapping[str, object] | None = None,
+) -> Experiment:
     """The game and limits that the arguments name, as an experiment. Raises ``SettingsError``, also for an override of
-    a key that the command does not read: ``reads`` names keys, or tables with all their keys."""
+    a key that the command does not read: ``reads`` names keys, or tables with all their keys. ``defaults`` are tables
+    that stand where nothing is overridden."""
     for override in arguments.overrides:
         key = override.partition("=")[0].strip()
         if "=" in override and not any(key == known or key.startswith(f"{known}.") for known in reads):
             keys = ", ".join(known if "." in known else f"{known}.*" for known in reads)
             raise SettingsError(f"--set {key}: {arguments.command} does not read it; it reads {keys}")
-    return experiment_from({"game": {"name": arguments.game}}, arguments.overrides)
+    return experiment_from({**(defaults or {}), "game": {"name": arguments.game}}, arguments.overrides)
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from evolve.llm.budget import Usage
 from workers.commands.common import add_overrides
-from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError
 from workers.experiment import Experiment
 from workers.models import make_model
 from workers.run import run_experiment
 from workers.run_directory import RunDirectory
 from workers.settings import load_experiment, preset_names
+from workers.supervision import RunInterruptedError
 from workers.tables import print_tables, run_tables
 from workers.telemetry import Telemetry, budget_line
 

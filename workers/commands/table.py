@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from workers.commands.common import add_overrides, positive
-from workers.controller import RunInterruptedError
 from workers.errors import RunFailedError, UsageError
+from workers.supervision import RunInterruptedError
 from workers.table import layout
 from workers.table.core import Request, Table
 from workers.table.models import by_model

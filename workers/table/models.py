@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from workers.table.core import Row, Table
-from workers.table.work import RunPreset
+from workers.table.work import EvaluateAgent, RunPreset
 
 
 def by_model(table: Table, rows: Sequence[Row], models: Sequence[str]) -> tuple[Table, list[Row]]:
@@ -19,7 +19,7 @@ def by_model(table: Table, rows: Sequence[Row], models: Sequence[str]) -> tuple[
 
 def _copies(row: Row, models: Sequence[str]) -> list[Row]:
     work = row.work
-    if not isinstance(work, RunPreset) or not work.asks_a_model:
+    if not isinstance(work, RunPreset | EvaluateAgent) or not work.asks_a_model:
         return [replace(row, head=(*row.head, ""))]
     return [
         replace(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workers.table.core import Row, Table
 from workers.table.population import HEADS, METRICS, SOURCES, combinations, paper_only, player, reinforcement
+from workers.table.work import EvaluateAgent
 
 _Printed = tuple[str, float, str, float, str, float]
 """PopReturn and its max, PopExpl and its min, AggScore and its max, as far as they are known."""
@@ -53,6 +54,8 @@ def table() -> Table:
     rows += [player("repeated_rps", name, title, {}) for name, title in _LEARNERS.items()]
     rows.append(player("repeated_rps", "seed", "the runs' seed program", {}))
     rows += [paper_only(f"gemma-{size}", f"LLM agent ({size})", _plain(f, "[S]")) for size, f in _GEMMA.items()]
+    # Not shown unasked: a match costs a call for every round but the first.
+    rows.append(Row("llm_agent", ("LLM agent (llm.model)", "", ""), EvaluateAgent("repeated_rps"), shown=False))
     impala = {"PopReturn": "? ± 17.6 [S]", "PopExpl": "? ± 28.0 [S]", "AggScore": "-532.1 [2nd] ± 41.5 [S]"}
     rows.append(reinforcement("rrps", impala))
     return Table(

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from workers.controller import RunInterruptedError
 from workers.errors import UsageError, run_errors, told
+from workers.supervision import RunInterruptedError
 from workers.table.core import Cell, CellResult, Request, Row, Table
 from workers.table.spending import note_spending, spending
 from workers.telemetry import Telemetry

@@ -1,4 +1,4 @@
-"""Two ways to a cell: a whole run of an experiment, and a player evaluated as it is."""
+"""Three ways to a cell: a whole run of an experiment, a player evaluated as it is, and a model that plays itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from evolve.llm.budget import Usage
 from evolve.program import Program
 from games.core import Game
 from games.registry import make_game
+from workers.agent_evaluation import DEFAULTS, MATCHES, begin, evaluate_agent
 from workers.commands.common import check_isolation, open_pool
+from workers.errors import RunFailedError, UsageError
 from workers.evaluation import measure
 from workers.experiment import Experiment
 from workers.models import make_model
@@ -139,6 +141,33 @@ class EvaluatePlayer:
                 )
             )
         return CellResult(measured.to_json(), sandbox_level=isolation.level)
+
+
+@dataclass(frozen=True)
+class EvaluateAgent:
+    """``csro evaluate llm`` with the model of the request, or the one in ``fixed``."""
+
+    game: str
+    fixed: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def asks_a_model(self) -> bool:
+        return "llm.model" not in self.fixed
+
+    def compute(self, cell: Cell) -> CellResult:
+        texts = [*cell.request.overrides, *_texts(self.fixed), f"seed={cell.seed}"]
+        experiment = experiment_from({**DEFAULTS, "game": {"name": self.game}}, texts)
+        calls = experiment.budget.llm_calls if cell.request.calls is None else cell.request.calls
+        budget = replace(experiment.budget, llm_calls=calls, usd=_limit(experiment.budget.usd, cell))
+        try:
+            run, experiment = begin(replace(experiment, budget=budget), cell.path)
+        except UsageError as error:  # the other rows can do with these settings
+            raise RunFailedError(str(error)) from None
+        try:
+            found = evaluate_agent(experiment, run, cell.request.matches or MATCHES, cell.telemetry)
+        finally:
+            run.unlock()
+        return CellResult(found.to_json(), found.spent)
 
 
 def _seed_program(game: Game) -> Target:

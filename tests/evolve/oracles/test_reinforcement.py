@@ -113,7 +113,7 @@ async def test_a_drained_training_ends_after_the_stage_under_way() -> None:
 
 
 def test_games_without_features_and_a_missing_extra_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SettingsError, match="reinforcement.: learns from numbers"):
+    with pytest.raises(SettingsError, match="learns from numbers"):
         load_experiment("pibr_climbing", ["oracle.kind=reinforcement"])
     assert load_experiment("rrps_reinforcement").oracle.kind == "reinforcement"
     found = importlib.util.find_spec
