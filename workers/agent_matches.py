@@ -81,7 +81,7 @@ class AgentMatches:
         with on_signals(self._interrupt):
             ticker = asyncio.create_task(self._tick())
             try:
-                await unless_failed(asyncio.gather(*(self._match(*each, room) for each in left)), ticker)
+                await unless_failed(self._all(left, room), ticker)
             except asyncio.CancelledError:
                 if not self._interrupted:
                     raise
@@ -92,6 +92,19 @@ class AgentMatches:
         if self._ended_by is not None:
             raise RunFailedError(self._unfinished(self._ended_by))
         return {bot: [self._finished[bot, k] for k in range(len(seeds))] for bot, seeds in self._seeds.items()}
+
+    async def _all(self, left: Sequence[tuple[str, int]], room: asyncio.Semaphore) -> None:
+        """An error in one match lets the calls under way finish, for they are paid for, then raises."""
+        matches = [asyncio.create_task(self._match(*each, room)) for each in left]
+        try:
+            await asyncio.gather(*matches)
+        except Exception:
+            self._drain()
+            await asyncio.gather(*matches, return_exceptions=True)
+            raise
+        finally:
+            for match in matches:
+                match.cancel()
 
     async def _match(self, bot: str, k: int, room: asyncio.Semaphore) -> None:
         async with room:

@@ -21,6 +21,7 @@ from evolve.oracles.evolver import Search
 from evolve.oracles.registry import make_oracle
 from evolve.program import Program
 from evolve.psro import IterationRecord
+from evolve.reinforcement.core import Trainer
 from evolve.scoring import LINEUP
 from games.core import Game
 from games.registry import make_game
@@ -62,7 +63,8 @@ class Controller:
     """One run (or replay), given its store, its scoring processes, its evolvers and the driver's own model.
 
     A replay ends after ``replayed_searches``, whatever cut one of them short: the run may have gone on after it.
-    ``offered``: see :class:`evolve.psro.Psro`; by default what other jobs leave in the run's store."""
+    ``offered``: see :class:`evolve.psro.Psro`; by default what other jobs leave in the run's store;
+    by default the scoring processes train."""
 
     def __init__(
         self,
@@ -74,6 +76,7 @@ class Controller:
         telemetry: Telemetry,
         replayed_searches: int | None = None,
         offered: Callable[[int], Sequence[tuple[int, Program]]] | None = None,
+        trainer: Trainer | None = None,
     ) -> None:
         self._experiment = experiment
         self._game: Game = make_game(experiment.game.name, **experiment.game.parameters)
@@ -82,6 +85,7 @@ class Controller:
         self._evolvers = fleet
         self._fleet: Fleet | None = None
         self._llm = llm
+        self._trainer = trainer or PoolScorer(pool)
         self._telemetry = telemetry
         self._ledger: Ledger = store.ledger(experiment.budget)
         self._archive_settings = experiment.archive_settings(self._game.spec.return_range)
@@ -138,11 +142,10 @@ class Controller:
         )
 
     def _oracle_setup(self) -> OracleSetup:
-        scorer = PoolScorer(self._pool)
         return OracleSetup(
             game=self._game,
             store=self._store,
-            scorer=scorer,
+            scorer=PoolScorer(self._pool),
             llm=self._llm,
             in_flight=self._experiment.llm.in_flight,
             fleet=self._evolvers,
@@ -152,7 +155,7 @@ class Controller:
             carry_over=self._experiment.oracle.carry_over,
             cascade=self._experiment.cascade(),
             effort=self._experiment.effort(),
-            trainer=scorer,
+            trainer=self._trainer,
         )
 
     async def _supervise(self, fleet: Fleet, search: Search) -> None:

@@ -25,6 +25,7 @@ def run_errors() -> tuple[type[Exception], ...]:
     from evolve.archive.core import CorruptRecordError, SchemaVersionError, StoreUnavailableError
     from evolve.llm.core import LLMError
     from evolve.oracles.core import FoundersFailedError
+    from evolve.reinforcement.core import TrainingFailedError
     from sandbox.faults import SandboxError
 
     return (
@@ -35,6 +36,7 @@ def run_errors() -> tuple[type[Exception], ...]:
         SandboxError,
         SchemaVersionError,
         StoreUnavailableError,
+        TrainingFailedError,
     )
 
 

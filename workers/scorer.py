@@ -14,7 +14,7 @@ from evolve.baselines.registry import baseline_policies
 from evolve.match_scorer import score
 from evolve.pibr_profile import ProfileMatches, play_profile, score_in_profile
 from evolve.program import Program
-from evolve.reinforcement.core import Trained, TrainingStage
+from evolve.reinforcement.core import Trained, TrainingFailedError, TrainingStage
 from evolve.scoring import Evaluation, ScoringTask
 from games.core import FloatArray, Game, Observation, PolicyFactory
 from games.match import IllegalMoveError, play_match
@@ -93,8 +93,13 @@ class ScoringProcess:
         return play(self._referee, self._game, program, task, self._limits)
 
     def train(self, stage: TrainingStage) -> Trained:
-        from evolve.reinforcement.training import train  # JAX takes a second to load, and is an extra
-
+        """Raises :class:`TrainingFailedError`, also where this machine lacks the extra."""
+        os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the first to train would take a graphics card's whole memory
+        try:
+            from evolve.reinforcement.training import train  # JAX takes a second to load
+        except ImportError as error:
+            machine = socket.gethostname()
+            raise TrainingFailedError(f"{machine} lacks JAX ({error}): pip install 'csro[reinforcement]'") from error
         return train(self._referee, self._game, stage, self._limits)
 
     def play_profile(self, programs: Sequence[Program], seeds: Sequence[int]) -> ProfileMatches:

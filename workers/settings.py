@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from evolve.meta_solvers import check_solver, meta_solver
+from evolve.oracles.core import MissingExtraError
 from evolve.oracles.registry import check_oracle, oracle_kinds
 from evolve.pibr_starts import initial_profiles
 from games.core import Game
@@ -27,6 +28,10 @@ T = TypeVar("T")
 
 class SettingsError(UsageError):
     """Bad experiment: one line that says which key, what is wrong, and what would do."""
+
+
+class MissingPackagesError(SettingsError):
+    """Nothing is wrong with the experiment, but this machine cannot run it."""
 
 
 def load_experiment(preset_or_path: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -71,6 +76,8 @@ def experiment_from(tables: Mapping[str, object], overrides: Sequence[str] = ())
         raise SettingsError(f"oracle.kind={kind!r}: must be an oracle's name{near_matches(kind, kinds)}")
     try:
         check_oracle(kind, made)
+    except MissingExtraError as error:
+        raise MissingPackagesError(f"oracle.kind={kind!r}: {error}") from None
     except ValueError as error:
         raise SettingsError(f"oracle.kind={kind!r}: {error}") from None
     return dataclasses.replace(experiment, game=GameSettings(name, parameters))

@@ -24,8 +24,8 @@ from games.core import Game, Move, Observation, PolicyFactory
 from games.match import choose_action
 from games.seeds import episode_rng, sampling_rng, seat_seed
 
-MAX_OUTPUT_TOKENS = 8
-"""Room for one action, and for a model that spells out its name."""
+MAX_OUTPUT_TOKENS = 16
+"""Room for one action and the name of it; OpenAI's Responses API takes no less."""
 
 _WORDS = {"repeated_rps": ("repeated rock-paper-scissors", ("rock", "paper", "scissors"))}
 """Title and names of the actions, where they have names; of other games a prompt shows the numbers."""
@@ -35,7 +35,7 @@ _TIE = 1e-12
 
 @dataclass(frozen=True)
 class Stage:
-    """The game that is repeated: ``title`` and ``labels`` are how a prompt calls it and its actions."""
+    """The game that is repeated: ``title`` and ``names`` are what it and its actions are called."""
 
     title: str
     names: tuple[str, ...]
@@ -61,9 +61,13 @@ class Stage:
         return [1.0 / len(self.payoffs)] * len(self.payoffs)
 
     def read(self, answer: str) -> int | None:
-        """The first action that an answer names by label, name or number, in either case; ``None`` if it names none.
+        """The first action that an answer names by label or name, in either case; ``None`` if it names none.
 
-        It has to stand alone: the s of "it's" and the 1 of "10" are no actions."""
+        It has to stand alone: the s of "it's" and the 1 of "10" are no actions. Where actions have names a number is
+        one only as the whole answer, for in "after 2 rounds" it is none."""
+        whole = answer.strip().rstrip(".")
+        if whole.isdecimal() and int(whole) < len(self.names):
+            return int(whole)
         found = self._action.search(answer)
         return None if found is None else self._spellings[found[0].casefold()]
 
@@ -75,7 +79,7 @@ class Stage:
 
     @cached_property
     def _spellings(self) -> dict[str, int]:
-        by_action = enumerate(zip(self.labels, self.names, map(str, range(len(self.names))), strict=True))
+        by_action = enumerate(zip(self.labels, self.names, strict=True))
         return {text.casefold(): action for action, texts in by_action for text in texts}
 
     @cached_property

@@ -79,6 +79,10 @@ class FoundersFailedError(RuntimeError):
     """No program that a search could start from runs: one line with the first fault."""
 
 
+class MissingExtraError(ValueError):
+    """An oracle needs packages that are not installed here."""
+
+
 class BestResponseOracle(Protocol):
     """Computes an approximate best response. Resumable: the same ``task_id`` goes on where it was left."""
 

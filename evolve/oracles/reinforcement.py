@@ -10,8 +10,9 @@ import importlib.util
 from typing import cast
 
 from evolve.archive.core import ArchiveSettings
+from evolve.llm.core import BudgetExhaustedError
 from evolve.oracles.archive_search import ArchiveSearch, DriverFleet, Effort, OracleSetup, one_line
-from evolve.oracles.core import BestResponseOracle, BestResponseTask
+from evolve.oracles.core import BestResponseOracle, BestResponseTask, MissingExtraError
 from evolve.oracles.evolver import Search
 from evolve.oracles.ordered import OrderedSearch
 from evolve.oracles.proposer import Proposal
@@ -36,7 +37,10 @@ class Training(DriverFleet):
         for index in range(done, effort.checkpoints):
             if self._draining:
                 return False
-            trained = await self._train(search.task, index, trained.state)
+            try:
+                trained = await self._train(search.task, index, trained.state)
+            except BudgetExhaustedError:  # a replay of a run that ended here
+                return False
             store.save(name, {"checkpoints": index + 1, "state": trained.state, "source": trained.source})
             await self._hand_in(work, index, trained)
         return True
@@ -45,18 +49,19 @@ class Training(DriverFleet):
         trainer, effort = self._setup.trainer, self._setup.effort
         assert trainer is not None, "who makes this oracle has a trainer"
         steps = -(-effort.training_steps // effort.checkpoints)
-        return await trainer.train(TrainingStage(task.scoring, steps, match_seed(task.seed, "training", index), state))
+        seed = match_seed(task.seed, "training", index)
+        return await trainer.train(TrainingStage(f"{task.task_id}/{index}", task.scoring, steps, seed, state))
 
     async def _hand_in(self, work: OrderedSearch, index: int, trained: Trained) -> None:
         work.commit(index, await work.judge(Proposal(Program(trained.source), None, ""), "train"))
 
 
 def check(game: Game) -> None:
-    """Raises ``ValueError`` in games whose observations nobody turns into numbers, or without the extra."""
+    """Raises ``ValueError`` in games that give no numbers to learn from, ``MissingExtraError`` without JAX."""
     if features_of(game) is None:
         raise ValueError(f"learns from numbers, which repeated_rps and repeated_leduc give, not {game.spec.name}")
     if any(importlib.util.find_spec(name) is None for name in ("jax", "optax")):
-        raise ValueError("needs JAX: pip install 'csro[reinforcement]'")
+        raise MissingExtraError("needs JAX: pip install 'csro[reinforcement]'")
 
 
 def shape(archive: ArchiveSettings, effort: Effort) -> ArchiveSettings:

@@ -13,9 +13,10 @@ UNITS = 64
 
 @dataclass(frozen=True)
 class TrainingStage:
-    """At least ``steps`` further moves of the learner against the mixture of ``scoring``, in matches drawn from
-    ``seed``. ``state`` is what the stage before left, empty at the start."""
+    """Proposal ``sample`` of a search: at least ``steps`` further moves of the learner against the mixture of
+    ``scoring``, in matches drawn from ``seed``. ``state`` is what the stage before left, empty at the start."""
 
+    sample: str
     scoring: ScoringTask
     steps: int
     seed: int
@@ -30,11 +31,15 @@ class Trained:
     source: str
 
 
+class TrainingFailedError(RuntimeError):
+    """Nothing can be learnt: one line that says why."""
+
+
 class Trainer(Protocol):
     """Trains in a process that has a sandbox, for the opponents are programs nobody trusts."""
 
     async def train(self, stage: TrainingStage) -> Trained:
-        """The same stage gives the same result on the same machine.
+        """The same stage gives the same result on the same kind of processor, by the same versions of JAX.
 
-        Raises :class:`sandbox.faults.SandboxError` if no isolated process can be had."""
+        Raises :class:`TrainingFailedError`, or ``sandbox.faults.SandboxError`` if no isolated process can be had."""
         ...

@@ -11,7 +11,7 @@ from games.core import ActionHistoryGame, FeaturedGame, Game
 from games.protocols import implements
 
 Features = Callable[[Mapping[str, Any], int], list[float]]
-"""``(observation, num_actions) -> numbers``, always as many. Self-contained: it uses no name but Python's own."""
+"""``(observation, num_actions) -> numbers``, with the promises of :meth:`games.core.FeaturedGame.features`."""
 
 
 def features(observation: Mapping[str, Any], num_actions: int) -> list[float]:
@@ -32,6 +32,6 @@ def features_of(game: Game) -> Features | None:
 
 def source_of(function: Features) -> str:
     """The function's text, under the name ``features`` and without its annotations' names, for a program."""
-    text = textwrap.dedent(inspect.getsource(function)).removeprefix("@staticmethod\n")
+    text = textwrap.dedent(inspect.getsource(function))
     body = text[text.index(":\n", text.index("->")) + 2 :]
     return f"def features(observation, num_actions):\n{body}".rstrip()

@@ -56,8 +56,10 @@ class Learner:
         segments = self._segments(trajectories, reward_scale)
         order = rng.permutation(np.flatnonzero(segments["valid"].any(axis=0)))
         for start in range(0, len(order), _MINIBATCH):
-            picked = np.resize(order[start : start + _MINIBATCH], _MINIBATCH)  # of one size, or each is compiled for
-            batch = {name: a[picked] if name in ("hidden", "cell") else a[:, picked] for name, a in segments.items()}
+            picked = order[start : start + _MINIBATCH]
+            filled = np.resize(picked, _MINIBATCH)  # of one size, or each is compiled for; what fills it does not count
+            batch = {name: a[filled] if name in ("hidden", "cell") else a[:, filled] for name, a in segments.items()}
+            batch["valid"] = batch["valid"] & (np.arange(_MINIBATCH) < len(picked))
             self._weights, self._optimizing = update(self._weights, self._optimizing, batch)
 
     def _segments(self, trajectories: Sequence[Trajectory], reward_scale: float) -> Batch:

@@ -5,17 +5,20 @@ The learner's policy plays as the program that it becomes, so what is trained is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from evolve.reinforcement.core import Trained, TrainingStage
+from evolve.reinforcement.core import Trained, TrainingFailedError, TrainingStage
 from evolve.reinforcement.features import Features, features_of
 from evolve.reinforcement.learner import Learner
 from evolve.reinforcement.program import policy_program
-from evolve.reinforcement.trajectories import Trajectory, trajectory
+from evolve.reinforcement.trajectories import trajectory
 from games.core import Game
 from games.seeds import match_seed
 from sandbox.faults import Fault
 from sandbox.limits import Limits
+from sandbox.lockstep import Outcome
 from sandbox.referee import Referee
 
 _FEWEST_MATCHES, _MOST_MATCHES, _MOVES = 4, 256, 4_000
@@ -23,8 +26,8 @@ _FEWEST_MATCHES, _MOST_MATCHES, _MOVES = 4, 256, 4_000
 
 
 def train(referee: Referee, game: Game, stage: TrainingStage, limits: Limits) -> Trained:
-    """See :meth:`evolve.reinforcement.core.Trainer.train`. Matches in which either side fails teach nothing; a stage
-    ends when a round of matches brings none at all."""
+    """See :meth:`evolve.reinforcement.core.Trainer.train`. Matches in which either side fails teach nothing; where
+    all of a round do, the training has failed."""
     features = features_of(game)
     assert features is not None, "the oracle checks that the game has features"
     learner = _learner(game, stage, features)
@@ -34,9 +37,11 @@ def train(referee: Referee, game: Game, stage: TrainingStage, limits: Limits) ->
         count = _FEWEST_MATCHES
         if learner.matches:
             count = int(np.clip(_MOVES // learner.match_length, _FEWEST_MATCHES, _MOST_MATCHES))
-        played = _play(referee, game, source, stage, count, match_seed(stage.seed, "rollout", number), features, limits)
+        outcomes = _play(referee, game, source, stage, count, match_seed(stage.seed, "rollout", number), limits)
+        played = [trajectory(game, each, seat, features) for seat, each in outcomes if not isinstance(each, Fault)]
+        played = [each for each in played if len(each)]
         if not played:
-            break
+            raise TrainingFailedError(_why([each for _, each in outcomes if isinstance(each, Fault)]))
         length = learner.match_length if learner.matches else sum(map(len, played)) / len(played)
         low, high = game.spec.return_range
         rng = np.random.default_rng(match_seed(stage.seed, "order", number))
@@ -66,22 +71,31 @@ def _play(
     stage: TrainingStage,
     count: int,
     seed: int,
-    features: Features,
     limits: Limits,
-) -> list[Trajectory]:
-    """``count`` matches, the line-up of each drawn from the mixture, from both seats in turn where they are swapped."""
+) -> list[tuple[int, Outcome]]:
+    """The learner's seat in each of ``count`` matches, and how they ended. The line-ups are drawn from the mixture, and
+    the seats taken in turn where they are swapped."""
     scoring = stage.scoring
     lineups = list(scoring.lineups().values())
     chances = np.array(list(scoring.weights.values()))
     drawn = np.random.default_rng(seed).choice(len(lineups), count, p=chances / chances.sum())
     seats = (0, 1) if game.spec.swaps_seats and not scoring.in_profile else (scoring.player,)
-    found: list[Trajectory] = []
+    found: list[tuple[int, Outcome]] = []
     for place, others in enumerate(lineups):
         for turn, seat in enumerate(seats):
             seeds = [match_seed(seed, k) for k in np.flatnonzero(drawn == place)[turn :: len(seats)].tolist()]
             if not seeds:
                 continue
             players = (*others[:seat], source, *others[seat:])
-            outcomes = referee.play(game, players, seeds=seeds, limits=limits)
-            found += [trajectory(game, each, seat, features) for each in outcomes if not isinstance(each, Fault)]
-    return [each for each in found if len(each)]
+            found += [(seat, each) for each in referee.play(game, players, seeds=seeds, limits=limits)]
+    return found
+
+
+def _why(faults: Sequence[Fault]) -> str:
+    if not faults:
+        return "the learner had no move in any match of its training"
+    first = faults[0]
+    return (
+        f"no match of the training came to its end; the first ended with {first.kind.value} of player {first.player}: "
+        f"{' '.join(first.detail.split())}. Are the sandbox's limits too tight?"
+    )

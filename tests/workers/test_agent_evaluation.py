@@ -112,7 +112,7 @@ def test_a_model_that_always_says_rock_is_a_player_that_always_plays_paper(run: 
         assert found["budget"]["usd"] == pytest.approx(price.usd(*server.tokens), abs=2 * CALLS * 5e-7)
         asked = server.requests[0]
         assert (asked.model, asked.system) == ("gpt-4.1", "")
-        assert asked.parameters == {"max_completion_tokens": 8, "temperature": 0.0}
+        assert asked.parameters == {"max_completion_tokens": 16, "temperature": 0.0}
         assert json.loads((out / "evaluation.json").read_text()) == found
         # Again, and with fewer matches: nothing is asked, nothing is paid.
         assert run(server, *line)[:2] == (0, found)

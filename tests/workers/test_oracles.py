@@ -91,3 +91,14 @@ def test_descriptions_a_small_budget_and_more_of_it_later(tmp_path: Path) -> Non
     assert [e["task"] for e in commits(out)] == ["br-000"] * 2 + ["br-001"] * 4
     replayed = finished(csro("replay", str(out), "--json"))
     assert json.loads(replayed.stdout) == {"identical": True, "first_difference": None}
+
+
+@pytest.mark.slow
+def test_a_training_that_the_clock_ended_replays_identically(tmp_path: Path) -> None:
+    out = tmp_path / "late"
+    overrides = {"oracle__training_steps": 40_000, "oracle__checkpoints": 20, "budget__wall_s": 8}
+    finished(csro(*words("rrps_reinforcement", out, **overrides)))
+    assert "budget.wall_s" in summary(out)["stopped"]
+    assert 0 < len(commits(out)) < 40
+    replayed = finished(csro("replay", str(out), "--json"))
+    assert json.loads(replayed.stdout) == {"identical": True, "first_difference": None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import json
 from collections.abc import Sequence
@@ -368,3 +369,12 @@ def test_a_row_with_one_seed_shows_the_error_of_its_own_matches() -> None:
     assert layout.texts(table, one)[1] == "10.0 ± 1.5 (one run)"
     two = layout.lines(table, [row], [1, 2], cells)[0]
     assert layout.texts(table, two)[1] == "15.0 ± 5.0"
+
+
+def test_a_row_that_needs_more_packages_fails_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jax" else found(name))
+    (row,) = chosen_rows(make_table("rrps"), ["reinforcement"])
+    assert row.work is not None
+    with Telemetry() as telemetry, pytest.raises(RunFailedError, match="needs JAX"):
+        row.work.compute(Cell(tmp_path, 1, Request(), None, telemetry))

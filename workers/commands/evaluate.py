@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calls", type=positive, metavar="N", help="of llm: calls at most, those before a kill included"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="of llm: its directory (default evaluations/GAME-MODEL)"
+        "--out", type=Path, metavar="DIR", help="of llm: its directory (default: evaluations/GAME-MODEL-SETTINGS)"
     )
 
 

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             found = evaluate_agent(experiment, directory, arguments.matches or MATCHES, telemetry)
         except RunInterruptedError:
-            raise RunFailedError("interrupted; nothing is lost: the same command goes on") from None
+            raise RunFailedError("interrupted; every answer that came is kept: the same command goes on") from None
         finally:
             directory.unlock()
     result = {
@@ -58,6 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _default_out(experiment: Experiment) -> Path:
-    """The same for the same game and model, so that the same command goes on."""
-    name = f"{experiment.game.name}-{llm_name(experiment.llm.model)}"
+    """The same for the same game, model, temperature and seed, so that the same command goes on."""
+    game, settings = experiment.game, experiment.llm
+    parameters = (f"{key}={value}" for key, value in sorted(game.parameters.items()))
+    own = (f"temperature={settings.temperature:g}", f"seed={experiment.seed}")
+    name = "-".join((game.name, *parameters, llm_name(settings.model), *own))
     return Path("evaluations") / re.sub(r"[^A-Za-z0-9._-]+", "-", name)

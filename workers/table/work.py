@@ -19,7 +19,7 @@ from workers.models import make_model
 from workers.players import Target, resolve
 from workers.run import run_experiment
 from workers.run_directory import RunDirectory
-from workers.settings import experiment_from, load_experiment
+from workers.settings import MissingPackagesError, experiment_from, load_experiment
 from workers.table.core import Cell, CellResult, Request
 from workers.table.spending import spending
 
@@ -47,7 +47,10 @@ class RunPreset:
         return "llm.model" not in self.fixed and self.fixed.get("oracle.kind") not in _UNASKING
 
     def compute(self, cell: Cell) -> CellResult:
-        run, experiment = self._start(cell)
+        try:
+            run, experiment = self._start(cell)
+        except MissingPackagesError as error:  # the other rows can do without
+            raise RunFailedError(str(error)) from None
         summary_file = run.path / "summary.json"
         if summary_file.is_file():
             summary = run.summary()
@@ -157,6 +160,8 @@ class EvaluateAgent:
     def compute(self, cell: Cell) -> CellResult:
         texts = [*cell.request.overrides, *_texts(self.fixed), f"seed={cell.seed}"]
         experiment = experiment_from({**DEFAULTS, "game": {"name": self.game}}, texts)
+        if experiment.budget.wall_s is not None:
+            raise RunFailedError("the LLM agent is bounded by its calls, tokens or USD, not by budget.wall_s")
         calls = experiment.budget.llm_calls if cell.request.calls is None else cell.request.calls
         budget = replace(experiment.budget, llm_calls=calls, usd=_limit(experiment.budget.usd, cell))
         try:

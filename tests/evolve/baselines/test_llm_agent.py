@@ -70,7 +70,7 @@ def test_the_prompt_is_a_header_and_a_line_for_each_round() -> None:
             "S,R\n"
         ),
         temperature=0.5,
-        max_output_tokens=8,
+        max_output_tokens=16,
         sample="rockbot, match 3, round 3",
     )
 
@@ -86,7 +86,7 @@ def test_a_prompt_begins_with_the_one_before_it() -> None:
     [
         *(("R", R), ("p", P), ("S\n", S), ("0", R), ("1", P), ("2", S)),
         *(("Rock.", R), ("**Paper**", P), ("_scissors_", S), ("'R'", R), ('"S"', S), ("opponent: P", P)),
-        *(("S, then R", S), ("2 or R", S), ("they play paper", P), ("R,P", R)),
+        *(("S, then R", S), ("2 or R", R), ("after 2 rounds, P", P), ("2.", S), ("they play paper", P), ("R,P", R)),
         *((text, None) for text in ("", "it's unclear", "it\u2019s", "3", "10", "Spock", "I cannot say")),
     ],
 )

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from evolve.archive.core import ArchiveSettings
+from evolve.llm.core import BudgetExhaustedError
 from evolve.oracles import reinforcement
 from evolve.oracles.archive_search import Effort, OracleSetup
 from evolve.oracles.core import Response
 from evolve.program import Program
-from evolve.reinforcement.core import Trained, TrainingStage
+from evolve.reinforcement.core import Trained, TrainingFailedError, TrainingStage
 from evolve.reinforcement.training import train
 from evolve.scoring import ScoringTask
 from games.registry import make_game
@@ -112,6 +113,20 @@ async def test_a_drained_training_ends_after_the_stage_under_way() -> None:
     assert (response.programs, w.finished) == (1, [False])
 
 
+async def test_a_replay_ends_where_the_training_did() -> None:
+    """By the error that stands for what was never committed."""
+
+    class Ending(ToyTrainer):
+        async def train(self, stage: TrainingStage) -> Trained:
+            if stage.sample == "br-000/2":
+                raise BudgetExhaustedError
+            return await super().train(stage)
+
+    w = World(ScriptedLLM(silent))
+    response = await respond(w, Ending())
+    assert (response.programs, w.finished) == (2, [False])
+
+
 def test_games_without_features_and_a_missing_extra_are_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingsError, match="learns from numbers"):
         load_experiment("pibr_climbing", ["oracle.kind=reinforcement"])
@@ -120,6 +135,18 @@ def test_games_without_features_and_a_missing_extra_are_told_in_one_line(monkeyp
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "jax" else found(name))
     with pytest.raises(SettingsError, match=r"needs JAX: pip install 'csro\[reinforcement\]'"):
         load_experiment("rrps_reinforcement")
+
+
+def test_a_training_whose_matches_all_fail_says_why() -> None:
+    game = make_game("repeated_rps", num_rounds=50)
+    crashing = Program("class Policy:\n    def __init__(self, player, seed):\n        raise OSError('no board')\n")
+    scoring = ScoringTask({crashing.id: crashing}, {crashing.id: 1.0}, 8, seed=3)
+    limits = Limits(cpu_s=30).override(game.spec.limits)
+    with (
+        Referee(limits) as referee,
+        pytest.raises(TrainingFailedError, match=r"no match of the training came to its end; .*no board"),
+    ):
+        train(referee, game, TrainingStage("t/0", scoring, 1000, seed=1), limits)
 
 
 ROTATION = """
@@ -153,10 +180,10 @@ def test_training_beats_a_simple_opponent(
     scoring = ScoringTask({opponent.id: opponent}, {opponent.id: 1.0}, 8, seed=3)
     limits = Limits(cpu_s=30).override(game.spec.limits)
     with Referee(limits) as referee:
-        trained = train(referee, game, TrainingStage(scoring, steps, seed=1), limits)
+        trained = train(referee, game, TrainingStage("t/0", scoring, steps, seed=1), limits)
         outcomes = referee.play(game, [trained.source, opponent.source], seeds=range(100, 140), limits=limits)
         returns = [outcome.returns[0] for outcome in outcomes]  # type: ignore[union-attr]
         assert sum(returns) / len(returns) > reached
-        again = train(referee, game, TrainingStage(scoring, 1000, seed=2, state=trained.state), limits)
+        again = train(referee, game, TrainingStage("t/0", scoring, 1000, seed=2, state=trained.state), limits)
         assert again.source != trained.source
-        assert train(referee, game, TrainingStage(scoring, 1000, seed=2, state=trained.state), limits) == again
+        assert train(referee, game, TrainingStage("t/0", scoring, 1000, seed=2, state=trained.state), limits) == again
