@@ -115,9 +115,14 @@ def test_the_grace_after_a_deadline(tmp_path: Path, capsys: pytest.CaptureFixtur
     # Far longer or far shorter than the grace, for this process may be kept from looking for a second.
     for tidies_s, grace_s, told in ((1.5, "20.0", "did not answer in time"), (60.0, "0.05", "nor to the alarm")):
         file = write(tmp_path, "program", TIDIES_UP.replace("SECONDS", str(tidies_s)))
-        result = check(capsys, file, "--set", "sandbox.move_timeout_s=0.2", "--set", f"sandbox.kill_grace_s={grace_s}")
-        assert result[1][0]["outcome"] == "timeout"
-        assert told in str(result[1][0]["detail"])
+        sets = ("--set", "sandbox.move_timeout_s=0.2", "--set", f"sandbox.kill_grace_s={grace_s}")
+        found: list[str] = []
+        while told not in "".join(found[-1:]) and len(found) < 3:
+            # An alarm that meets a program which was kept from entering its try ends it without tidying.
+            (result,) = check(capsys, file, *sets)[1]
+            assert result["outcome"] == "timeout"
+            found.append(str(result["detail"]))
+        assert told in found[-1], found
 
 
 def test_a_level_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
