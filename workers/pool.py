@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import connection
@@ -86,7 +86,7 @@ def _run(work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     return work(_process, *args, **kwargs)
 
 
-class _Worker:
+class Worker:
     """One process, started by ``spawn`` so that it inherits neither threads nor memory, and without the keys of
     providers in its environment; a new one in its place when it dies."""
 
@@ -107,6 +107,10 @@ class _Worker:
             finally:
                 signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+    def submit(self, work: Work[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Raises ``BrokenProcessPool`` if the process has died, as does the result if it dies meanwhile."""
+        return self.executor.submit(partial(_run, work, *args, **kwargs))
+
     def restart(self, broken: ProcessPoolExecutor) -> None:
         """Of those who saw ``broken`` break, the first starts the new process."""
         if self.executor is broken:
@@ -125,7 +129,7 @@ class LocalPool:
 
     def __init__(self, config: ScorerConfig, size: int, report: Callable[[str], None] = to_stderr) -> None:
         self.roster = Roster(size, 1, report)
-        self._workers = [_Worker(config, index) for index in range(size)]
+        self._workers = [Worker(config, index) for index in range(size)]
 
     @property
     def size(self) -> int:

@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from workers.deaths import Deaths
 from workers.errors import RunFailedError
 from workers.experiment import Experiment
 from workers.models import shared_model
-from workers.pool import ATTEMPTS, P, PoolScorer, R, Work
+from workers.pool import ATTEMPTS, P, PoolScorer, R, Work, Worker
 from workers.roster import Roster, into, to_stderr
 from workers.scorer import ScorerConfig, ScoringProcess
 from workers.secrets import Secrets, forget, withheld
@@ -115,13 +116,23 @@ class ScorerActor:
     def __init__(self, config: ScorerConfig, index: int, run_id: str) -> None:
         forget()
         self._label = f"Scorer(run={run_id}, {index})"
+        self._arguments = (config, index)
         self._process = ScoringProcess(config, index)
+        self._apart: Worker | None = None
 
     def __repr__(self) -> str:
         return self._label
 
     def run(self, work: Work[P, R], args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
-        return work(self._process, *args, **kwargs)
+        if work is not ScoringProcess.play:
+            return work(self._process, *args, **kwargs)
+        # Bots draw from libc's random(), and so do threads of Ray's in this process, every few seconds: a match in
+        # which both did could not be repeated. A process without Ray has the stream to itself.
+        self._apart = self._apart or Worker(*self._arguments)
+        try:
+            return self._apart.submit(work, *args, **kwargs).result()
+        except BrokenProcessPool:
+            os._exit(1)  # as if this process itself had died: the work goes to another
 
     def shortfall(self, min_level: int) -> str:
         """What this machine's sandbox lacks to ``min_level``, in one line; empty when nothing."""

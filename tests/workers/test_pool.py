@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -203,3 +205,28 @@ def test_scoring_processes_of_different_runs_take_different_cores(monkeypatch: p
     assert claim_core(0).number == second
     for core in claims:
         core.claim.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_bots_match_in_a_ray_actor_is_repeated_whatever_the_actors_threads_draw() -> None:
+    """As Ray's own threads do every few seconds, one here draws from libc's ``random()``, but all the time."""
+    config = ScorerConfig(GameSettings("repeated_rps", {"num_rounds": 1000}), Limits())
+    players, seeds = ["sunCrazybot", "randbot"], list(range(20))
+    expected = ScoringProcess(config, 0).play(players, seeds)
+    done = threading.Event()
+
+    def draw() -> None:
+        libc = ctypes.CDLL(None)
+        while not done.is_set():
+            libc.random()
+
+    thread = threading.Thread(target=draw)
+    actor = remote.ScorerActor(config, 0, "run")
+    thread.start()
+    try:
+        assert actor.run(ScoringProcess.play, (players, seeds), {}) == expected
+    finally:
+        done.set()
+        thread.join()
+        assert actor._apart is not None
+        actor._apart.close()
