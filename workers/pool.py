@@ -142,7 +142,7 @@ class LocalPool:
             worker = self._workers[place[1]]
             executor = worker.executor
             try:
-                return await self._play(executor, place, partial(_run, work, *args, **kwargs))
+                return await self._play(partial(worker.submit, work, *args, **kwargs), place)
             except SandboxError as error:
                 self.roster.retire(place[1], str(error))
             except BrokenProcessPool:
@@ -150,10 +150,10 @@ class LocalPool:
                 worker.restart(executor)
         raise SandboxError(f"scoring processes died {ATTEMPTS} times in a row on the same work")
 
-    async def _play(self, executor: ProcessPoolExecutor, place: Place, work: Callable[[], R]) -> R:
+    async def _play(self, start: Callable[[], Future[R]], place: Place) -> R:
         """Keeps the place until the process has finished the work, also when nobody awaits it any more."""
         try:
-            result = asyncio.wrap_future(executor.submit(work))
+            result = asyncio.wrap_future(start())
         except BrokenProcessPool:
             self.roster.give_back(place)
             raise

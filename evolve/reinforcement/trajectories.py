@@ -22,7 +22,7 @@ class Trajectory:
     ``features`` has shape (T, F), ``legal`` (T, num_actions), ``actions`` and ``rewards`` (T,). The reward of a move is
     what the player's return grew by until its next move, or the end."""
 
-    features: FloatArray
+    features: NDArray[np.float32]
     legal: NDArray[np.bool_]
     actions: NDArray[np.int32]
     rewards: FloatArray

@@ -224,9 +224,10 @@ def test_a_bots_match_in_a_ray_actor_is_repeated_whatever_the_actors_threads_dra
     actor = remote.ScorerActor(config, 0, "run")
     thread.start()
     try:
-        assert actor.run(ScoringProcess.play, (players, seeds), {}) == expected
+        found = actor.run(ScoringProcess.play, (players, seeds), {})
     finally:
         done.set()
         thread.join()
-        assert actor._apart is not None
-        actor._apart.close()
+    assert found == expected
+    assert actor._apart is not None
+    actor._apart.close()
