@@ -29,7 +29,7 @@ drill: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/mypy
 
-$(STAMP): pyproject.toml constraints.txt deploy/setup.sh deploy/system_package.sh
+$(STAMP): pyproject.toml constraints.txt sandbox/plain_rounds.c deploy/setup.sh deploy/system_package.sh
 	PYTHON=$(PYTHON) sh deploy/setup.sh $(VENV)
 	touch $(STAMP)
 

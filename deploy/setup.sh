@@ -2,12 +2,13 @@
 # Makes the virtual environment DIR with csro and its pinned dependencies. Usage: PYTHON=python3 sh deploy/setup.sh DIR
 set -eu
 dir=$1
+here=$(dirname "$0")
 python=${PYTHON:-python3}
 say() { printf '%s\n' "csro set-up: $*" >&2; }
 
 works() { "$dir/bin/python" -c 'import pip' 2>/dev/null; }
 # What is to be installed, and the Python for which it is.
-state() { { cat pyproject.toml constraints.txt && "$dir/bin/python" -V; } | cksum; }
+state() { { cat pyproject.toml constraints.txt sandbox/plain_rounds.c && "$dir/bin/python" -V; } | cksum; }
 if works && [ "$(cat "$dir/.installed" 2>/dev/null)" = "$(state)" ]; then
     say "nothing new to install"
     exit 0
@@ -17,13 +18,16 @@ fi
     exit 1
 }
 if ! "$python" -c 'import venv, ensurepip' 2>/dev/null; then
-    sh "$(dirname "$0")/system_package.sh" python3-venv
+    sh "$here/system_package.sh" python3-venv
 fi
 works || { # the links to a Python that is gone stay in the way of new ones
     rm -f "$dir/bin/python"*
     "$python" -m venv "$dir"
 }
 rm -f "$dir/.installed" # an interrupted installation is none
+if ! command -v cc >/dev/null && ! { sh "$here/system_package.sh" gcc && sh "$here/system_package.sh" libc6-dev; }; then
+    say "no C compiler: csro works without, but two fast programs take about a tenth longer to play"
+fi
 say "installing dependencies (a few minutes the first time)"
 "$dir/bin/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 # Ray's agents miss their start-up deadline when they must compile bytecode first.

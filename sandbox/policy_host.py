@@ -15,7 +15,7 @@ import sys
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any
 
 import numpy as np
@@ -98,10 +98,10 @@ class PolicyHost:
         """Two bytes a slot each step. The loop over honest slots is written out flat: it is most of what isolation
         costs; :meth:`_finish` takes over at the first slot that is not plain."""
         histories = [ActionHistory(self._request.num_rounds) for _ in range(self._count)]
-        pushes = [h.mine.append for h in histories], [h.theirs.append for h in histories]
         observations = [h.observation for h in histories]
-        acts, alarm, num_actions = self._acts, self._alarm, self._request.num_actions
-        read, write = os.read, os.write
+        rows = [(h.mine, h.theirs, h.observation, act) for h, act in zip(histories, self._acts, strict=True)]
+        alarm, num_actions = self._alarm, self._request.num_actions
+        read, write, kind_of, whole = os.read, os.write, type, int
         split, size = 4 + self._count, 4 + 2 * self._count
         own = opponent = b""
 
@@ -112,30 +112,28 @@ class PolicyHost:
                     continue
                 if own[slot] != wire.FIRST:
                     histories[slot].extend(own[slot], opponent[slot])
-                results.append(self._read(acts[slot](observations[slot])))
+                results.append(self._read(self._acts[slot](observations[slot])))
 
-        while True:
+        for rounds in count():
             frame = read(0, size)
             if len(frame) < size:
                 frame += wire.read_exactly(0, size - len(frame))
             sequence, own, opponent = frame[:4], frame[4:split], frame[split:]
             results = alarm.start(sequence)
             error: BaseException | None = None
-            if own.isascii():  # every slot is live, and not in its first round
-                rounds = int.from_bytes(sequence, "little") - 1
-                append = results.append
+            if own.isascii():  # every slot is live, none failed before, and it is not the first round
                 try:
                     alarm.armed = True
-                    for push_mine, push_theirs, observation, act, mine, theirs in zip(
-                        *pushes, observations, acts, own, opponent, strict=True
+                    for (mine, theirs, observation, act), my_action, their_action in zip(
+                        rows, own, opponent, strict=True
                     ):
-                        push_mine(mine)
-                        push_theirs(theirs)
+                        mine.append(my_action)
+                        theirs.append(their_action)
                         observation["round"] = rounds
                         move = act(observation)
-                        if type(move) is not int or not 0 <= move < num_actions:
+                        if kind_of(move) is not whole or not 0 <= move < num_actions:
                             move = self._read(move)
-                        append(move)
+                        results.append(move)
                     alarm.armed = False
                 except BaseException as caught:  # noqa: BLE001  whatever the program raises is its failure
                     alarm.armed = False

@@ -10,13 +10,10 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
-
-import numpy as np
+from collections.abc import Callable
 
 from sandbox import wire
+from sandbox.answers import Answers, read_answers
 from sandbox.autopsy import cause_of_death, out_of_cpu
 from sandbox.child import Child, ChildQuota, Usage, whole_cpu_s
 from sandbox.faults import Fault, FaultKind, Stage
@@ -43,29 +40,6 @@ class ProgramDied(Exception):  # noqa: N818  an event, not an error of ours
         self.cpu_s = cpu_s
 
 
-_NOTHING: Mapping[int, Any] = MappingProxyType({})
-
-
-class Answers:
-    """One step's moves: ``actions`` of all N slots, and by slot the distributions and faults where there are any.
-
-    In ``actions``, ``code.failed`` stands for a fault or a slot that was not to act, ``code.distribution``
-    for an entry of ``distributions``.
-    """
-
-    __slots__ = ("actions", "distributions", "faults")
-
-    def __init__(
-        self,
-        actions: bytes | list[int],
-        distributions: Mapping[int, list[float]] = _NOTHING,
-        faults: Mapping[int, Fault] = _NOTHING,
-    ) -> None:
-        self.actions = actions
-        self.distributions = distributions
-        self.faults = faults
-
-
 class RemotePolicy:
     """One program playing seat ``player`` of N matches in a child of its own. Use as a context manager.
 
@@ -86,13 +60,14 @@ class RemotePolicy:
         self._simulate = simulate
         self._limits = limits
         self._player = player
-        self._count = count
+        self.count = count
         self._cpu_budget_s = limits.cpu_s * count + _OWN_CPU_S
         self._child: Child | None = zygote_client.spawn(process_quota(limits, count))
         self._poll = select.poll()
         self._poll.register(self._child.read_fd, select.POLLIN)
-        self._read_fd, self._write_fd = self._child.read_fd, self._child.write_fd
-        self._sequence = 0
+        self.read_fd, self.write_fd = self._child.read_fd, self._child.write_fd
+        self.sequence = 0
+        self._heard: bytes | None = None
         self._stage = Stage.LOAD
         self._code = wire.BYTE_ACTIONS
         self._width = 1
@@ -100,7 +75,7 @@ class RemotePolicy:
         self._legal = b""
         self._cpu_seen_s = 0.0
         self._cpu_seen_at = self._taken_at = time.monotonic()
-        self._next_cpu_check = self._cpu_seen_at + _CPU_CHECK_INTERVAL_S
+        self.cpu_check_at_s = self._cpu_seen_at + _CPU_CHECK_INTERVAL_S
 
     def __enter__(self) -> RemotePolicy:
         return self
@@ -132,14 +107,23 @@ class RemotePolicy:
 
     def post_actions(self, own: bytes, opponent: bytes) -> None:
         """Starts the next step of an action-history game; :meth:`take` ends it."""
-        self._sequence = sequence = self._sequence + 1 & 0xFFFFFFFF
+        self.sequence = sequence = self.sequence + 1 & 0xFFFFFFFF
         self._post(sequence.to_bytes(4, "little") + own + opponent)
 
     def post_observations(self, updates: list[bytes | None]) -> None:
         """Starts the next step of a mapping game. ``updates`` come from an ``ObservationEncoder`` per slot."""
-        self._sequence = self._sequence + 1 & 0xFFFFFFFF
+        self.sequence = self.sequence + 1 & 0xFFFFFFFF
         payload = wire.pack_updates(updates)
-        self._post(wire.SEQUENCE.pack(self._sequence) + wire.LENGTH.pack(len(payload)) + payload)
+        self._post(wire.SEQUENCE.pack(self.sequence) + wire.LENGTH.pack(len(payload)) + payload)
+
+    def go_on(self, sequence: int, unsent: bytes = b"", heard: bytes | None = None) -> None:
+        """Takes over from :mod:`sandbox.plain_rounds`, which posted up to step ``sequence``: of this, ``unsent`` is
+        still to be sent, and ``heard`` is what was read of the answer."""
+        self.sequence = sequence
+        self._heard = heard
+        self._note_time()
+        if unsent:
+            self._post_rest(unsent)
 
     def set_stage(self, stage: Stage) -> None:
         """What later faults are booked under."""
@@ -151,7 +135,7 @@ class RemotePolicy:
 
     def _post(self, frame: bytes) -> None:
         try:
-            sent = os.write(self._write_fd, frame)
+            sent = os.write(self.write_fd, frame)
         except BlockingIOError:
             sent = 0
         except BrokenPipeError:
@@ -162,14 +146,14 @@ class RemotePolicy:
     def _post_rest(self, rest: bytes) -> None:
         deadline = time.monotonic() + self._limits.load_timeout_s + self._limits.kill_grace_s
         poll = select.poll()
-        poll.register(self._write_fd, select.POLLOUT)
+        poll.register(self.write_fd, select.POLLOUT)
         while rest:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise self._die(FaultKind.TIMEOUT, "the program's process stopped reading what it is sent")
             poll.poll(left * 1000)
             try:
-                rest = rest[os.write(self._write_fd, rest) :]
+                rest = rest[os.write(self.write_fd, rest) :]
             except BlockingIOError:
                 continue
             except BrokenPipeError:
@@ -179,19 +163,17 @@ class RemotePolicy:
     def take(self, timeout_s: float | None = None) -> Answers:
         """The answers to what was posted last. The soft deadline is per move: see :class:`Limits`."""
         deadline_s = self._limits.move_timeout_s if timeout_s is None else timeout_s
-        size = 5 + self._count * self._width
-        reply = self._hear(deadline_s, size)
-        if reply is None:
+        size = 5 + self.count * self._width
+        reply, self._heard = self._heard, None
+        if reply is None and (reply := self._hear(deadline_s, size)) is None:
             reply = self._overdue(deadline_s, size)
         if len(reply) < size:
             if not reply:
                 raise self._autopsy()
             reply += self._read_exactly(size - len(reply))
-        if reply[:4] != self._sequence.to_bytes(4, "little"):
+        if reply[:4] != self.sequence.to_bytes(4, "little"):
             raise self._broken_protocol("its answer is to another question")
-        self._taken_at = time.monotonic()
-        if self._taken_at > self._next_cpu_check:
-            self._check_cpu()
+        self._note_time()
         body = reply[5:]
         if reply[4] == 0 and self._width == 1 and not body.translate(None, self._legal):
             return Answers(body)
@@ -205,13 +187,13 @@ class RemotePolicy:
             # Calls that wait in the pipe must not keep a program going whose time is over.
             if (served and patience_s <= 0) or not self._poll.poll(patience_s * 1000):
                 return None
-            data = os.read(self._read_fd, size)
+            data = os.read(self.read_fd, size)
             if self._simulate is None or data[4:5] != wire.CALL_FLAG:
                 return data
             slot, source, opponent_source = self._read_call(data)
             patience_s = max(0.0, patience_s - (time.monotonic() - asked_at))
             action = self._simulate(slot, source, opponent_source)
-            self._post(wire.CALL_ANSWER.pack(self._sequence, action))
+            self._post(wire.CALL_ANSWER.pack(self.sequence, action))
             served = True
 
     def _read_call(self, start: bytes) -> tuple[int, str, str]:
@@ -219,7 +201,7 @@ class RemotePolicy:
         size = wire.CALL_HEADER.size
         head = start[:size] + (self._read_exactly(size - len(start)) if len(start) < size else b"")
         sequence, _, slot, *lengths = wire.CALL_HEADER.unpack(head)
-        if sequence != self._sequence or slot >= self._count or max(lengths) > self._limits.source_bytes:
+        if sequence != self.sequence or slot >= self.count or max(lengths) > self._limits.source_bytes:
             raise self._broken_protocol("it asks for a simulation that there cannot be")
         missing = sum(lengths) - len(start[size:])
         body = start[size:] + (self._read_exactly(missing) if missing > 0 else b"")
@@ -232,47 +214,10 @@ class RemotePolicy:
         return slot, *texts
 
     def _parse(self, flags: int, body: bytes) -> Answers:
-        if flags & ~(wire.HAS_DISTRIBUTIONS | wire.HAS_FAILURES):
-            raise self._broken_protocol("its answer has an unknown form")
-        actions: bytes | list[int]
-        if self._code is wire.BYTE_ACTIONS:
-            actions = body
-            illegal = set(body.translate(None, self._legal))
-        else:
-            actions = np.frombuffer(body, "<i4").tolist()
-            illegal = {action for action in actions if not 0 <= action < self._num_actions}
-        if illegal:
-            illegal.discard(self._code.failed)
-            if flags & wire.HAS_DISTRIBUTIONS:
-                illegal.discard(self._code.distribution)
-            if illegal:
-                raise self._broken_protocol("its answer holds an illegal action")
-        if not flags:
-            return Answers(actions)
-        distributions = self._take_distributions(actions) if flags & wire.HAS_DISTRIBUTIONS else {}
-        faults = self._take_faults(actions) if flags & wire.HAS_FAILURES else {}
-        return Answers(actions, distributions, faults)
-
-    def _take_distributions(self, actions: bytes | list[int]) -> dict[int, list[float]]:
-        """Numbers by slot; whether they are a distribution is for :func:`games.match.choose_action` to say."""
-        slots = [slot for slot, action in enumerate(actions) if action == self._code.distribution]
-        data = self._read_exactly(len(slots) * self._num_actions * 8)
-        rows = np.frombuffer(data, "<f8").reshape(len(slots), self._num_actions).tolist()
-        return dict(zip(slots, rows, strict=True))
-
-    def _take_faults(self, actions: bytes | list[int]) -> dict[int, Fault]:
-        size = wire.LENGTH.unpack(self._read_exactly(4))[0]
-        if size > wire.MAX_FAILURES_BYTES:
-            raise self._broken_protocol("its failure report is too long")
         try:
-            told = wire.unpack_failures(self._read_exactly(size))
-            faults = {failure.slot: self._fault(failure) for failure in told}
+            return read_answers(flags, body, self._code, self._num_actions, self._read_exactly, self._fault)
         except ValueError as error:
             raise self._broken_protocol(str(error)) from None
-        if not faults:
-            raise self._broken_protocol("its failure report is empty")
-        first = next(iter(faults.values()))
-        return {s: faults.get(s, first) for s, action in enumerate(actions) if action == self._code.failed}
 
     def _fault(self, told: wire.SlotFailure) -> Fault:
         kind = FaultKind(told.kind)
@@ -291,7 +236,7 @@ class RemotePolicy:
             left = deadline - time.monotonic()
             if left <= 0 or not self._poll.poll(left * 1000):
                 raise self._broken_protocol("its answer is cut off")
-            chunk = os.read(self._read_fd, size - len(data))
+            chunk = os.read(self.read_fd, size - len(data))
             if not chunk:
                 raise self._autopsy()
             data += chunk
@@ -305,7 +250,7 @@ class RemotePolicy:
         raises a time-out in it, so there are at most two for each match.
         """
         cpu_before_s = self._cpu_seen_s + (self._taken_at - self._cpu_seen_at)  # at most: it idled before the post
-        for _ in range(2 * self._count + 1):
+        for _ in range(2 * self.count + 1):
             if self._outwait(cpu_before_s, deadline_s) and (reply := self._hear(deadline_s, size)) is not None:
                 return reply
             cpu_before_s = self._zygote.cpu_s(self._alive())
@@ -334,10 +279,15 @@ class RemotePolicy:
                 return True
         return bool(self._poll.poll(0))
 
+    def _note_time(self) -> None:
+        self._taken_at = time.monotonic()
+        if self._taken_at > self.cpu_check_at_s:
+            self._check_cpu()
+
     def _check_cpu(self) -> None:
         self._cpu_seen_s = self._zygote.cpu_s(self._alive())
         self._cpu_seen_at = time.monotonic()
-        self._next_cpu_check = self._cpu_seen_at + _CPU_CHECK_INTERVAL_S
+        self.cpu_check_at_s = self._cpu_seen_at + _CPU_CHECK_INTERVAL_S
         if self._cpu_seen_s > self._cpu_budget_s:
             raise self._die(FaultKind.TIMEOUT, out_of_cpu(self._limits))
 

@@ -10,18 +10,11 @@ from games.protocols import implements
 from games.seeds import seat_seed
 from games.simulation import SimulatedGame
 from sandbox import wire
+from sandbox.action_histories import ActionHistoryBatch, ByteSeat, LocalByteSeat, RemoteByteSeat
 from sandbox.episodes import EpisodeBatch, LocalSeat, RemoteSeat, Seat
 from sandbox.faults import Fault
 from sandbox.limits import Limits
-from sandbox.lockstep import (
-    ActionHistoryBatch,
-    ByteSeat,
-    LocalByteSeat,
-    Outcome,
-    Player,
-    RemoteByteSeat,
-    load_program,
-)
+from sandbox.lockstep import Outcome, Player, load_program
 from sandbox.remote_policy import RemotePolicy, SimulateBySlot
 from sandbox.simulator import Simulator
 from sandbox.zygote_client import ZygoteClient

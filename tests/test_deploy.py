@@ -152,8 +152,9 @@ def test_a_worker_starts_again_after_an_upgrade_or_with_a_new_token(tmp_path: Pa
 
 
 def test_the_set_up_mends_an_environment_whose_python_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "sandbox").mkdir()
     (tmp_path / "pip").mkdir()  # one that installs nothing: what it would, needs a network
-    for path in ("pyproject.toml", "constraints.txt", "pip/__init__.py", "pip/__main__.py"):
+    for path in ("pyproject.toml", "constraints.txt", "sandbox/plain_rounds.c", "pip/__init__.py", "pip/__main__.py"):
         (tmp_path / path).touch()
     venv = tmp_path / "venv"
 

@@ -16,6 +16,7 @@ from evolve.archive.core import StoreUnavailableError
 from evolve.archive.inventory import delete_run
 from evolve.archive.redis import open_store
 from evolve.archive.server import find_server, stop_server
+from sandbox import plain_rounds
 from sandbox.limits import Limits
 from sandbox.referee import probe_isolation
 from workers.errors import RunFailedError
@@ -50,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _sandbox() -> dict[str, object]:
     isolation = probe_isolation(Limits())
     minimum = Limits().min_level
-    return {"ok": isolation.level >= minimum, "minimum": minimum, **isolation.to_json()}
+    compiled = "here" if plain_rounds.library() else "not built: install a C compiler, then csro again (optional)"
+    return {"ok": isolation.level >= minimum, "minimum": minimum, **isolation.to_json(), "compiled_rounds": compiled}
 
 
 def _store() -> dict[str, object]:
