@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+import aiohttp
 import httpx2
 from google import genai
 from google.genai import errors, types
@@ -32,8 +33,8 @@ class GoogleLLM:
             lambda: genai.Client(
                 vertexai=False,
                 api_key=api_key,
-                # A client of our own switches off the SDK's aiohttp path, which retries by itself. The synchronous one
-                # is never used; without it the SDK would load all certificates again.
+                # A client of our own, for the SDK's retries by itself. The synchronous one is never used; without it
+                # the SDK would load all certificates again.
                 http_options=types.HttpOptions(
                     base_url=base_url,
                     httpx_async_client=http_client(),
@@ -60,7 +61,7 @@ class GoogleLLM:
                 model=self._name, contents=prompt.user, config=config
             )
             return _answer(reply, prompt)
-        except (httpx2.RequestError, OSError) as error:
+        except (httpx2.RequestError, aiohttp.ClientError, OSError) as error:
             raise TransientError(f"no connection or a broken one ({type(error).__name__})") from error
         except errors.APIError as error:
             if transient_status(error.code):

@@ -33,6 +33,10 @@ from games.seeds import match_seed
 
 _POLL_S = 0.05
 
+_CLAIMS_AT_ONCE = 6
+"""Where many answers come in together, the first slots then ask again before the last have claimed: done all at once,
+each step of getting ready would wait for all of the step before, and no call would be under way meanwhile."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -61,6 +65,7 @@ class Evolver:
         self._draining = False
         self._places = Places(1)
         self._claiming = asyncio.Lock()
+        self._claims = asyncio.Semaphore(_CLAIMS_AT_ONCE)
         self._held: set[Ticket] = set()
 
     def drain(self) -> None:
@@ -116,7 +121,8 @@ class Evolver:
         """A proposal to make and what it is made from; ``None`` when all are made, or no more are to be."""
         if self._draining:
             return None
-        claimed = await self._aside(self._take, worker)
+        async with self._claims:
+            claimed = await self._aside(self._take, worker)
         if claimed is None:
             async with self._claiming:  # one slot watches for leases that run out, the others wait for it
                 while claimed is None and not self._draining and not await self._aside(self._done):
