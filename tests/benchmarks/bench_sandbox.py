@@ -126,19 +126,23 @@ def experts(count: int) -> str:
     return MARKOV.replace("EXPERTS", str(count))
 
 
-def move_us(source: str) -> float:
-    """Microseconds of processor time of one move, alone in this process."""
-    spent = []
-    for _ in range(5):
+def moves_us(sources: Sequence[str]) -> Iterator[float]:
+    """Microseconds of processor time of one move of each, alone in this process, its loading left out."""
+
+    def spent(source: str, num_rounds: int) -> float:
         start = time.process_time()
-        in_process(source, [1], ROUNDS)
-        spent.append(time.process_time() - start)
-    return min(spent) * 1e6 / (2 * ROUNDS)
+        in_process(source, [1], num_rounds)
+        return time.process_time() - start
+
+    rows = [[[spent(source, 1), spent(source, ROUNDS)] for source in sources] for _ in range(25)]
+    for runs in zip(*rows, strict=True):
+        load, all_of_it = map(min, zip(*runs, strict=True))
+        yield (all_of_it - load) * 1e6 / (2 * (ROUNDS - 1))
 
 
 def policy_of(cost_us: int) -> tuple[str, str]:
     """Name and text of a policy whose move takes about ``cost_us`` on this machine: as many experts as that gives."""
-    one, nine = move_us(experts(1)), move_us(experts(9))
+    one, nine = moves_us([experts(1), experts(9)])
     count = 1 + round((cost_us - one) * 8 / (nine - one))
     return (f"{count} experts", experts(count)) if count > 0 else ("trivial", TRIVIAL)
 
@@ -153,7 +157,7 @@ def compared(referee: Referee, source: str, seeds: Sequence[int], rounds: int) -
     rows = []
     began = time.perf_counter()
     while len(rows) < 5 or (len(rows) < 25 and time.perf_counter() - began < CELL_S):
-        plain = seconds(lambda: in_process(source, seeds, rounds))
+        plain = seconds(lambda: in_process(source, seeds, rounds)) - seconds(lambda: in_process(source, seeds, 1))
         start = seconds(lambda: isolated(referee, source, seeds, 1))
         all_in = seconds(lambda: isolated(referee, source, seeds, rounds))
         alone = seconds(lambda: [in_process(source, [seed], rounds) for seed in seeds])
