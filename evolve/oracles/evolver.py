@@ -119,10 +119,8 @@ class Evolver:
 
     async def _claim(self, worker: str) -> tuple[Ticket, Parents] | None:
         """A proposal to make and what it is made from; ``None`` when all are made, or no more are to be."""
-        if self._draining:
-            return None
         async with self._claims:
-            claimed = await self._aside(self._take, worker)
+            claimed = None if self._draining else await self._aside(self._take, worker)
         if claimed is None:
             async with self._claiming:  # one slot watches for leases that run out, the others wait for it
                 while claimed is None and not self._draining and not await self._aside(self._done):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from evolve.archive.memory import MemoryStore
 from evolve.llm.core import Completion, Prompt
@@ -80,3 +81,49 @@ async def test_scoring_goes_on_while_the_model_takes_its_time() -> None:
     llm.gate.set()
     await work
     assert llm.most == 3
+
+
+async def test_the_first_slots_ask_before_the_last_have_claimed() -> None:
+    """Slots that all claimed at once would all be asking, and none be answered, when the last has claimed."""
+    store, of, llm = MemoryStore("run"), search(proposals=60), GatedLLM()
+    await founded(store, of)
+    asked_at_claim: list[int] = []
+    slots = evolver(store, of, llm)
+    take = slots._take
+
+    def counted(worker: str) -> object:
+        asked_at_claim.append(llm.holding)
+        return take(worker)
+
+    async def slow_store(work: Callable[..., object], *args: object) -> object:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return work(*args)
+
+    slots._take = counted  # type: ignore[assignment, method-assign]
+    slots._aside = slow_store  # type: ignore[assignment]
+    work = asyncio.create_task(slots.work(30))
+    await settled()
+    assert asked_at_claim[0] == 0
+    assert asked_at_claim[29] > 15
+    llm.gate.set()
+    await work
+
+
+async def test_slots_that_wait_for_their_turn_claim_nothing_once_drained() -> None:
+    store, of, llm = MemoryStore("run"), search(proposals=60), GatedLLM()
+    await founded(store, of)
+    slots = evolver(store, of, llm)
+
+    async def slow_store(work: Callable[..., object], *args: object) -> object:
+        await asyncio.sleep(0)
+        return work(*args)
+
+    slots._aside = slow_store  # type: ignore[assignment]
+    work = asyncio.create_task(slots.work(30))
+    while llm.holding == 0:
+        await asyncio.sleep(0)
+    slots.drain()
+    llm.gate.set()
+    await work
+    assert store.archive("br-000", of.archive).progress().handed_out < 15
