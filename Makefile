@@ -34,4 +34,4 @@ $(STAMP): pyproject.toml constraints.txt sandbox/plain_rounds.c deploy/setup.sh 
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist *.egg-info sandbox/_plain_rounds.*

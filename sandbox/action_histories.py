@@ -22,6 +22,9 @@ from sandbox.lockstep import MatchRecord, Outcome, Sampler, illegal, unexplained
 from sandbox.plain_rounds import PlainRounds, library
 from sandbox.remote_policy import RemotePolicy
 
+_ENOUGH_IN_VAIN = 8
+"""Rounds one after the other that were not plain: these programs answer otherwise, with distributions say."""
+
 
 class ByteSeat(Protocol):
     """One player of all N matches of an action-history game. Slots that are over read ``SKIP`` in ``own``."""
@@ -92,13 +95,13 @@ class ActionHistoryBatch:
         num_rounds = self._game.num_rounds
         rounds: tuple[list[bytes], list[bytes]] = ([], [])
         own = other = bytes([wire.FIRST]) * len(self._seeds)
-        number = 0
+        number = in_vain = 0
         while number < num_rounds:
             if self._faults:
                 own, other = self._mask(own), self._mask(other)
                 if len(self._faults) == len(self._seeds):
                     break
-            if plainly is None or self._faults:
+            if plainly is None or self._faults or in_vain == _ENOUGH_IN_VAIN:
                 first.post(own, other)
                 second.post(other, own)
             else:
@@ -110,6 +113,7 @@ class ActionHistoryBatch:
                     own, other = played.last
                 if not played.is_open:
                     continue
+                in_vain = 0 if played.rounds else in_vain + 1
             moves = first.take(), second.take()
             own, other = (self._settle(seat, answers, number) for seat, answers in enumerate(moves))
             rounds[0].append(own)

@@ -26,6 +26,12 @@ struct pair {
     int64_t until_ns;               /* of the monotonic clock: no round is begun after that */
 };
 
+/* What the Python side compares with its own, for it may be newer or older. */
+int32_t size_of_pair(void)
+{
+    return (int32_t)sizeof(struct pair);
+}
+
 static int64_t now_ns(void)
 {
     struct timespec now;

@@ -14,8 +14,8 @@ from functools import cache
 
 from sandbox.remote_policy import RemotePolicy
 
-_PATIENCE_MS = 50
-"""For one answer, before Python takes over and gives it its deadline."""
+_PATIENCE = 0.1
+"""For one answer, of its deadline: then Python takes over and gives it all of that."""
 ROUNDS_AT_ONCE = 1024
 _INT, _PER_SEAT = ctypes.c_int32, ctypes.c_int32 * 2
 
@@ -39,14 +39,17 @@ class _Pair(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loop; ``None`` where csro was installed without a C compiler, or by another machine."""
+    """The compiled loop; ``None`` where csro was installed without a C compiler, by another
+    machine, or as an older version."""
     found = importlib.util.find_spec("sandbox._plain_rounds")
     if found is None or found.origin is None:
         return None
     try:
-        return ctypes.CDLL(found.origin)
-    except OSError:
+        compiled = ctypes.CDLL(found.origin)
+        fits = compiled.size_of_pair() == ctypes.sizeof(_Pair)
+    except (OSError, AttributeError):
         return None
+    return compiled if fits else None
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ class PlainRounds:
         self._compiled = compiled
         self._programs = programs
         self._slots = slots = programs[0].count
-        self._pair = _Pair(slots=slots, num_actions=num_actions, patience_ms=_PATIENCE_MS)
+        patience_ms = max(1, int(programs[0].move_timeout_s * _PATIENCE * 1000))
+        self._pair = _Pair(slots=slots, num_actions=num_actions, patience_ms=patience_ms)
         for seat, program in enumerate(programs):
             self._pair.to[seat], self._pair.from_[seat] = program.write_fd, program.read_fd
         self._frame_size, self._reply_size = 4 + 2 * slots, 5 + slots

@@ -99,8 +99,8 @@ class PolicyHost:
         costs; :meth:`_finish` takes over at the first slot that is not plain."""
         histories = [ActionHistory(self._request.num_rounds) for _ in range(self._count)]
         observations = [h.observation for h in histories]
-        rows = [(h.mine, h.theirs, h.observation, act) for h, act in zip(histories, self._acts, strict=True)]
-        alarm, num_actions = self._alarm, self._request.num_actions
+        rows = [(h.mine, h.theirs, h.observation) for h in histories]
+        acts, alarm, num_actions = self._acts, self._alarm, self._request.num_actions
         read, write, kind_of, whole = os.read, os.write, type, int
         split, size = 4 + self._count, 4 + 2 * self._count
         own = opponent = b""
@@ -124,8 +124,8 @@ class PolicyHost:
             if own.isascii():  # every slot is live, none failed before, and it is not the first round
                 try:
                     alarm.armed = True
-                    for (mine, theirs, observation, act), my_action, their_action in zip(
-                        rows, own, opponent, strict=True
+                    for (mine, theirs, observation), act, my_action, their_action in zip(
+                        rows, acts, own, opponent, strict=True
                     ):
                         mine.append(my_action)
                         theirs.append(their_action)
@@ -138,6 +138,7 @@ class PolicyHost:
                 except BaseException as caught:  # noqa: BLE001  whatever the program raises is its failure
                     alarm.armed = False
                     error = caught
+                act = _unplayable  # the instance that failed may hold what filled the memory
             if error is None and len(results) == self._count and self._is_plain():
                 write(1, sequence + wire.PLAIN_FLAG + bytes(results))
             else:

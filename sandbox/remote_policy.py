@@ -116,6 +116,10 @@ class RemotePolicy:
         payload = wire.pack_updates(updates)
         self._post(wire.SEQUENCE.pack(self.sequence) + wire.LENGTH.pack(len(payload)) + payload)
 
+    @property
+    def move_timeout_s(self) -> float:
+        return self._limits.move_timeout_s
+
     def go_on(self, sequence: int, unsent: bytes = b"", heard: bytes | None = None) -> None:
         """Takes over from :mod:`sandbox.plain_rounds`, which posted up to step ``sequence``: of this, ``unsent`` is
         still to be sent, and ``heard`` is what was read of the answer."""
@@ -249,7 +253,7 @@ class RemotePolicy:
         The program ticks at each alarm that finds it at another match than the last one, and at each that
         raises a time-out in it, so there are at most two for each match.
         """
-        cpu_before_s = self._cpu_seen_s + (self._taken_at - self._cpu_seen_at)  # at most: it idled before the post
+        cpu_before_s = self._cpu_seen_s + (self._taken_at - self._cpu_seen_at)  # at most: else it waited
         for _ in range(2 * self.count + 1):
             if self._outwait(cpu_before_s, deadline_s) and (reply := self._hear(deadline_s, size)) is not None:
                 return reply

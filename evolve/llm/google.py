@@ -16,7 +16,7 @@ from evolve.llm.loops import PerLoop
 from evolve.llm.pricing import known_models, near_models
 from evolve.llm.providers import MissingKeyError, ProviderSettings, UnknownModelError
 from evolve.llm.retry import Answer, TransientError, complete_with_retries, retry_after_s, transient_status
-from evolve.llm.transport import http_client, tls_context
+from evolve.llm.transport import http_client, innermost, tls_context
 
 _KEYS = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
 _NOT_JSON = (json.JSONDecodeError, ValidationError, AttributeError, TypeError, IndexError)
@@ -33,8 +33,8 @@ class GoogleLLM:
             lambda: genai.Client(
                 vertexai=False,
                 api_key=api_key,
-                # A client of our own, for the SDK's retries by itself. The synchronous one is never used; without it
-                # the SDK would load all certificates again.
+                # A client of our own: the SDK's aiohttp path, which it would take otherwise, retries by itself. The
+                # synchronous one is never used; without it the SDK would load all certificates again.
                 http_options=types.HttpOptions(
                     base_url=base_url,
                     httpx_async_client=http_client(),
@@ -62,7 +62,7 @@ class GoogleLLM:
             )
             return _answer(reply, prompt)
         except (httpx2.RequestError, aiohttp.ClientError, OSError) as error:
-            raise TransientError(f"no connection or a broken one ({type(error).__name__})") from error
+            raise TransientError(f"no connection or a broken one ({innermost(error)})") from error
         except errors.APIError as error:
             if transient_status(error.code):
                 headers = getattr(error.response, "headers", {})

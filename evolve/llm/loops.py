@@ -29,8 +29,9 @@ def at_loop_end(close: Callable[[], Awaitable[None]]) -> None:
     async def wait() -> None:
         try:
             await asyncio.get_running_loop().create_future()
-        finally:
+        except asyncio.CancelledError:  # and not where a loop is dropped with all its tasks
             await close()
+            raise
 
     task = asyncio.get_running_loop().create_task(wait(), name="at the loop's end")
     _waiting.add(task)

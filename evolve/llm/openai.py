@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import aiohttp
 import httpx2
 import openai
 
@@ -16,7 +17,7 @@ from evolve.llm.loops import PerLoop
 from evolve.llm.pricing import known_models, near_models
 from evolve.llm.providers import MissingKeyError, ProviderSettings, UnknownModelError
 from evolve.llm.retry import Answer, TransientError, complete_with_retries, retry_after_s, transient_status
-from evolve.llm.transport import http_client
+from evolve.llm.transport import http_client, innermost
 
 # What to send instead when a server refuses a parameter by name; None leaves it out.
 _ALTERNATIVES: Mapping[str, str | None] = {"max_completion_tokens": "max_tokens", "temperature": None}
@@ -65,8 +66,8 @@ class OpenAILLM:
         ask = self._chat if self._settings.openai_api == "chat" else self._responses
         try:
             return await ask(prompt, parameters)
-        except openai.APIConnectionError as error:
-            raise TransientError(f"no connection or a broken one ({type(error.__cause__).__name__})") from error
+        except (openai.APIConnectionError, aiohttp.ClientError) as error:
+            raise TransientError(f"no connection or a broken one ({innermost(error)})") from error
         except openai.BadRequestError:
             raise
         except openai.APIStatusError as error:

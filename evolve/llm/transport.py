@@ -9,7 +9,7 @@ from functools import cache
 import httpx2
 
 from evolve.llm.core import LLMError
-from evolve.llm.loops import at_loop_end
+from evolve.llm.loops import PerLoop, at_loop_end
 
 MAX_BODY_BYTES = 16 * 2**20
 """Longest body that is read, as it comes over the wire."""
@@ -23,11 +23,15 @@ class OversizedAnswerError(LLMError):
 
 
 def http_client() -> httpx2.AsyncClient:
-    """A client for the running loop, closed at its end, without a limit on connections; the callers bound their calls
-    in flight. Time limits are theirs too.
+    """The running loop's client, closed at its end, without a limit on connections; the callers bound their calls in
+    flight. Time limits are theirs too. Beside ``httpx2.RequestError`` it raises ``aiohttp.ClientError``.
 
     Its transport is aiohttp, as the OpenAI SDK offers it: with hundreds of calls in flight the default one costs a
     seventh more processor time a child."""
+    return _CLIENT.get()
+
+
+def _open() -> httpx2.AsyncClient:
     from openai import DefaultAioHttpClient
 
     client = DefaultAioHttpClient(
@@ -39,6 +43,16 @@ def http_client() -> httpx2.AsyncClient:
     )
     at_loop_end(client.aclose)
     return client
+
+
+_CLIENT = PerLoop(_open)
+
+
+def innermost(error: BaseException) -> str:
+    """The name of what was first wrong with a connection, below what the libraries made of it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return type(error).__name__
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,8 +12,9 @@ from dataclasses import replace
 import pytest
 
 from games.repeated_rps import RepeatedRPS
-from games.seeds import match_seed
-from sandbox import action_histories, plain_rounds
+from games.seeds import match_seed, seat_seed
+from sandbox import action_histories, plain_rounds, wire
+from sandbox.child import ChildQuota
 from sandbox.faults import Fault, FaultKind
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord, Outcome
@@ -114,7 +117,11 @@ def test_plain_rounds_are_played_by_the_compiled_part(referee: Referee, monkeypa
     assert not any(each.is_open for each in counted)
 
 
-def test_processor_time_is_looked_at_between_plain_rounds(referee: Referee) -> None:
+def test_processor_time_is_looked_at_between_plain_rounds(referee: Referee, monkeypatch: pytest.MonkeyPatch) -> None:
+    def boundless(limits: Limits, _count: int) -> ChildQuota:  # so that the kernel is not first
+        return ChildQuota(limits.memory_bytes, 1000)
+
+    monkeypatch.setattr("sandbox.remote_policy.process_quota", boundless)
     busy = PROGRAM.format(odd="end = time.process_time() + 0.01\n        while time.process_time() < end: pass")
     outcome = referee.play(
         RepeatedRPS(num_rounds=1000), [PLAIN, busy], seeds=SEEDS[:1], limits=replace(LIMITS, cpu_s=0.5)
@@ -157,3 +164,81 @@ def test_an_interruption_ends_a_match_at_once(referee: Referee) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert isinstance(referee.play(GAME, [PLAIN, PLAIN], seeds=SEEDS[:1])[0], MatchRecord)
+
+
+class Piped:
+    """What :class:`sandbox.plain_rounds.PlainRounds` needs to know of a program, over pipes of our own."""
+
+    count, sequence, cpu_check_at_s, move_timeout_s = 2, 0, 1e9, 0.1
+
+    def __init__(self) -> None:
+        self.its_read_fd, self.write_fd = os.pipe()
+        self.read_fd, self.its_write_fd = os.pipe()
+        os.set_blocking(self.write_fd, False)
+        self.told: list[tuple[object, ...]] = []
+        weakref.finalize(self, lambda fds: [os.close(fd) for fd in fds], (self.read_fd, self.write_fd))
+
+    def go_on(self, *told: object) -> None:
+        self.told.append(told)
+
+    def answers(self, sequence: int, moves: bytes) -> None:
+        os.write(self.its_write_fd, sequence.to_bytes(4, "little") + wire.PLAIN_FLAG + moves)
+
+
+def rounds_between(first: Piped, second: Piped, rounds: int) -> plain_rounds.Played:
+    compiled = plain_rounds.library()
+    assert compiled is not None
+    between = plain_rounds.PlainRounds(compiled, (first, second), 3)  # type: ignore[arg-type]
+    return between.play(b"\xff\xff", b"\xff\xff", rounds)
+
+
+def test_a_round_that_is_not_answered_is_handed_over_as_it_stands() -> None:
+    first, second = Piped(), Piped()
+    for each in first, second:
+        each.answers(1, b"\1\2")
+    first.answers(2, b"\0\0")
+    played = rounds_between(first, second, 5)
+    assert (played.rounds, played.own, played.other, played.is_open) == (1, b"\1\2", b"\1\2", True)
+    assert first.told == [(2, b"", b"\2\0\0\0\0\0\0")]
+    assert second.told == [(2, b"", None)]
+
+
+def test_what_a_full_pipe_does_not_take_is_handed_over() -> None:
+    first, second = Piped(), Piped()
+    while True:
+        try:
+            os.write(second.write_fd, bytes(4096))
+        except BlockingIOError:
+            break
+    played = rounds_between(first, second, 5)
+    assert (played.rounds, played.is_open) == (0, True)
+    assert first.told == [(1, b"", None)]
+    assert second.told == [(1, b"\1\0\0\0\xff\xff\xff\xff", None)]
+
+
+def test_a_program_that_is_gone_is_handed_over() -> None:
+    first, second = Piped(), Piped()
+    os.close(first.its_read_fd)
+    os.close(first.its_write_fd)
+    played = rounds_between(first, second, 5)
+    assert (played.rounds, played.is_open) == (0, True)
+    assert first.told == [(1, b"\1\0\0\0\xff\xff\xff\xff", None)]
+
+
+def test_an_instance_that_failed_is_let_go(referee: Referee) -> None:
+    """Its memory is the other matches'."""
+    hoarding = f"""
+import gc
+class Policy:
+    def __init__(self, player, seed):
+        self.first = seed == {seat_seed(SEEDS[0], 0)}
+    def act(self, observation):
+        if self.first and observation["round"] == 5:
+            raise ValueError
+        alive = sum(type(each).__name__ == "Policy" for each in gc.get_objects())
+        return min(2, alive - 1) if observation["round"] == 8 else 0
+"""
+    outcomes = referee.play(GAME, [hoarding, PLAIN], seeds=SEEDS[:2])
+    assert isinstance(outcomes[0], Fault)
+    assert isinstance(outcomes[1], MatchRecord)
+    assert outcomes[1].actions[8][0] == 0  # type: ignore[index]
