@@ -38,6 +38,7 @@ class Fault(StrEnum):
     SERVER_ERROR = "server_error"  # 500
     HANG = "hang"  # no answer for a long time
     RESET = "reset"  # the connection breaks in the middle of the body
+    NO_HTTP = "no_http"  # bytes that no client reads as a response
     TRUNCATED_JSON = "truncated_json"  # a complete response whose JSON is not
     WRONG_JSON = "wrong_json"  # JSON of another shape
     EMPTY = "empty"
@@ -57,6 +58,7 @@ PASSING = (
     Fault.SERVER_ERROR,
     Fault.HANG,
     Fault.RESET,
+    Fault.NO_HTTP,
     Fault.TRUNCATED_JSON,
     Fault.WRONG_JSON,
     Fault.EMPTY,
@@ -256,6 +258,11 @@ class Loopback:
             assert request.transport is not None
             request.transport.abort()
             return response
+        if fault is Fault.NO_HTTP:
+            assert request.transport is not None
+            request.transport.write(b"HTTP/1.1 what now\r\nnot a header\r\n\r\n")  # type: ignore[attr-defined]
+            request.transport.close()
+            return web.Response()
         if fault is Fault.TRUNCATED_JSON:
             return web.Response(body=raw[: len(raw) // 2], content_type="application/json")
         if fault is Fault.WRONG_JSON:

@@ -67,7 +67,16 @@ async def test_a_model_without_a_price_has_no_cost(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.RESET, Fault.TRUNCATED_JSON, Fault.WRONG_JSON, Fault.EMPTY]
+    "fault",
+    [
+        Fault.RATE_LIMIT,
+        Fault.SERVER_ERROR,
+        Fault.RESET,
+        Fault.NO_HTTP,
+        Fault.TRUNCATED_JSON,
+        Fault.WRONG_JSON,
+        Fault.EMPTY,
+    ],
 )
 async def test_what_may_pass_is_tried_again(connect: Connect, fault: Fault) -> None:
     with Loopback(always("here"), [fault, fault]) as server:
@@ -85,7 +94,9 @@ async def test_a_hanging_server_is_left(connect: Connect) -> None:
     assert completion.text == "here"
 
 
-@pytest.mark.parametrize("fault", [Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.RESET, Fault.TRUNCATED_JSON])
+@pytest.mark.parametrize(
+    "fault", [Fault.RATE_LIMIT, Fault.SERVER_ERROR, Fault.RESET, Fault.NO_HTTP, Fault.TRUNCATED_JSON]
+)
 async def test_what_does_not_pass_ends_in_an_error(connect: Connect, fault: Fault) -> None:
     store = MemoryStore("run")
     ledger = store.ledger(Budget(llm_calls=1))
