@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from sandbox import wire
 from sandbox.remote_policy import RemotePolicy
 
 _PATIENCE = 0.1
@@ -39,8 +40,8 @@ class _Pair(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled loop; ``None`` where csro was installed without a C compiler, by another
-    machine, or as an older version."""
+    """The compiled loop; ``None`` where csro was installed without a C compiler, by another machine, or as an older
+    version."""
     found = importlib.util.find_spec("sandbox._plain_rounds")
     if found is None or found.origin is None:
         return None
@@ -80,7 +81,7 @@ class PlainRounds:
         self._pair = _Pair(slots=slots, num_actions=num_actions, patience_ms=patience_ms)
         for seat, program in enumerate(programs):
             self._pair.to[seat], self._pair.from_[seat] = program.write_fd, program.read_fd
-        self._frame_size, self._reply_size = 4 + 2 * slots, 5 + slots
+        self._frame_size, self._reply_size = wire.SEQUENCE.size + 2 * slots, wire.HEADER.size + slots
         self._frames = bytearray(2 * self._frame_size)
         self._replies = bytearray(2 * self._reply_size)
         self._actions = bytearray(2 * ROUNDS_AT_ONCE * slots)
@@ -97,8 +98,8 @@ class PlainRounds:
         for seat, program in enumerate(self._programs):
             pair.sequence[seat] = program.sequence
         pair.until_ns = int(min(program.cpu_check_at_s for program in self._programs) * 1e9)
-        self._frames[4 : self._frame_size] = own + other
-        self._frames[self._frame_size + 4 :] = other + own
+        self._frames[wire.SEQUENCE.size : self._frame_size] = own + other
+        self._frames[self._frame_size + wire.SEQUENCE.size :] = other + own
         plain = self._compiled.play_plain_rounds(ctypes.byref(pair), rounds, *self._buffers)
         is_open = bool(pair.is_open)
         for seat, program in enumerate(self._programs):
