@@ -148,3 +148,16 @@ def test_doctor_says_what_works() -> None:
     assert report["sandbox"]["level"] >= 3
     assert report["store"]["ok"] is True
     assert result.returncode == 0
+
+
+def test_ctrl_c_while_a_run_starts_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workers.commands.run.run_experiment", interrupted)
+    out = tmp_path / "run"
+    assert main(["run", "demo", "--out", str(out)]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"csro: interrupted; nothing is lost, go on with: csro run demo --resume --out {out}"

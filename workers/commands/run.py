@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
         telemetry.say(f"run {experiment.run_id} in {directory.path}")
         try:
             summary = run_experiment(experiment, directory, telemetry)
-        except RunInterruptedError:
+        except (RunInterruptedError, KeyboardInterrupt):  # the latter while it starts, or at a second Ctrl-C
             again = f"csro run {arguments.experiment} --resume --out {directory.path}"
             raise RunFailedError(f"interrupted; nothing is lost, go on with: {again}") from None
         if summary["stopped"]:
