@@ -33,8 +33,9 @@ class GameSpec:
     share one strategy set and one utility, so that PSRO keeps one population and swaps seats.
     ``observation_form`` is ``action_history`` for two-player simultaneous-move games whose only
     information is the joint actions so far (the sandbox then sends two bytes a move), else ``mapping``.
-    ``limits`` overrides fields of :class:`sandbox.limits.Limits` by name; ``lockstep`` is the number of
-    matches stepped together in one sandbox process, tuned by measurement.
+    ``limits`` overrides fields of :class:`sandbox.limits.Limits` by name; ``lockstep`` is the
+    largest number of matches stepped together in one sandbox process, tuned by measurement (for slow programs the
+    sandbox takes fewer).
     """
 
     name: str

@@ -10,11 +10,13 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 
 from games.core import Game, Observation, PolicyFactory
 from games.match import with_program_sources
+from sandbox.batch_size import BatchSizes
 from sandbox.faults import Fault, SandboxError
 from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
@@ -27,7 +29,7 @@ from sandbox.zygote_client import ZygoteClient, ZygoteLost
 __all__ = ["CheckResult", "MatchRecord", "Outcome", "Player", "Referee", "play", "probe_isolation"]
 
 _LONE_DEATHS = 2
-"""After so many lone matches that killed their process, the rest of a batch is taken to do the same."""
+"""After so many lone matches that killed their process, the rest is taken to do the same."""
 T = TypeVar("T")
 
 
@@ -42,6 +44,7 @@ class Referee:
     def __init__(self, limits: Limits = Limits(), *, core: int | None = None) -> None:  # noqa: B008  frozen
         self.limits = limits
         self._core = core
+        self._batch_sizes = BatchSizes()
         self._affinity_before: set[int] | None = None
         if core is not None:
             self._affinity_before = os.sched_getaffinity(0)
@@ -97,10 +100,11 @@ class Referee:
             raise ValueError(f"{game.spec.name} has {game.spec.num_players} players, got {len(seated)}")
         limits = self._limits_for(game, limits)
         game = with_program_sources(game, seated)
-        size = 1 if strict else max(1, game.spec.lockstep)
         outcomes: list[Outcome] = []
-        for start in range(0, len(seeds), size):
-            outcomes += self._play_batch(game, seated, seeds[start : start + size], limits)
+        deaths: list[Fault] = []
+        while rest := seeds[len(outcomes) :]:
+            size = 1 if strict else self._batch_sizes.size(game, seated)
+            outcomes += self._play_batch(game, seated, rest[:size], limits, [] if strict else deaths)
         return outcomes
 
     def check(self, game: Game, source: str, player: int | None = None, limits: Limits | None = None) -> CheckResult:
@@ -147,16 +151,15 @@ class Referee:
             return work(table)
 
     # -- one batch -----------------------------------------------------------------------------------------------
-    def _play_batch(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
+    def _play_batch(
+        self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits, deaths: list[Fault]
+    ) -> list[Outcome]:
         """Plays ``seeds`` together. When a program kills its process, each match is played again alone to find
-        out which did it; after two of them the rest is not tried."""
-        try:
-            return self._retried(lambda: self._lockstep(game, players, seeds, limits))
-        except ProgramDied as death:
-            if len(seeds) == 1:
-                return [death.fault]
+        out which did it; after two ``deaths`` the rest is not tried, nor are later batches."""
+        if len(deaths) < _LONE_DEATHS and len(seeds) > 1:
+            with suppress(ProgramDied):
+                return self._retried(lambda: self._lockstep(game, players, seeds, limits))
         outcomes: list[Outcome] = []
-        deaths: list[Fault] = []
         for seed in seeds:
             if len(deaths) == _LONE_DEATHS:
                 outcomes.append(deaths[-1])
@@ -172,10 +175,12 @@ class Referee:
         untrusted = sum(isinstance(player, str) for player in players)
         try:
             with Table(self._running(), game, limits) as table:
-                return table.play(players, seeds)
+                outcomes = table.play(players, seeds)
+            self._batch_sizes.learn(game, players, len(seeds), table.spent)
+            return outcomes
         finally:
             if sys.exc_info()[0] in (None, ProgramDied):
-                self._running().prefork(process_quota(limits, len(seeds)), untrusted)
+                self._running().prefork(process_quota(limits, max(len(seeds), game.spec.lockstep)), untrusted)
 
     # -- the sandbox itself --------------------------------------------------------------------------------------
     def _running(self) -> ZygoteClient:

@@ -23,6 +23,7 @@ import pytest
 from games.core import ActionHistory
 from games.repeated_rps import RepeatedRPS
 from games.seeds import match_seed, seat_seed
+from sandbox.batch_size import BatchSizes
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord
 from sandbox.referee import Referee
@@ -73,6 +74,9 @@ class Policy:
 CELL_S = float(os.environ.get("CSRO_BENCH_CELL_S", "8"))
 """Seconds of measuring behind each row, in 5 to 25 repetitions, whatever these take."""
 
+STRETCH_S = 1.5
+"""Of play by one worker or by two at once."""
+
 COSTS_US = (1, 5, 10, 50)
 """Of one move in process at N = 1: what the aims are stated for."""
 
@@ -86,6 +90,13 @@ class Lockstep(RepeatedRPS):
     @property
     def spec(self):
         return replace(super().spec, lockstep=self.together)
+
+
+class AsAllowed(BatchSizes):
+    """As many matches together as the game says, whatever the programs are: for the rows of one N each."""
+
+    def size(self, game, players) -> int:
+        return game.spec.lockstep
 
 
 @pytest.fixture
@@ -147,8 +158,9 @@ def policy_of(cost_us: int) -> tuple[str, str]:
     return (f"{count} experts", experts(count)) if count > 0 else ("trivial", TRIVIAL)
 
 
-def isolated(referee: Referee, source: str, seeds: Sequence[int], num_rounds: int) -> None:
-    outcomes = referee.play(Lockstep(num_rounds, len(seeds)), [source, source], seeds=seeds, limits=LIMITS)
+def isolated(referee: Referee, source: str, seeds: Sequence[int], num_rounds: int, together: int | None = None) -> None:
+    game = Lockstep(num_rounds, together or len(seeds))
+    outcomes = referee.play(game, [source, source], seeds=seeds, limits=LIMITS)
     assert all(isinstance(outcome, MatchRecord) for outcome in outcomes)
 
 
@@ -163,6 +175,18 @@ def compared(referee: Referee, source: str, seeds: Sequence[int], rounds: int) -
         alone = seconds(lambda: [in_process(source, [seed], rounds) for seed in seeds])
         steady = max(all_in - start, all_in / 100)  # whatever a hiccup of the start makes of it
         rows.append((plain, steady, plain / steady, all_in, alone, alone / all_in))
+    return map(median, zip(*rows, strict=True))
+
+
+def chosen(referee: Referee, source: str, seeds: Sequence[int], rounds: int) -> Iterator[float]:
+    """Medians: seconds all in and one match after the other, their ratio, where the referee chooses N for itself."""
+    rows = []
+    isolated(referee, source, seeds[:8], rounds)
+    began = time.perf_counter()
+    while len(rows) < 5 or (len(rows) < 25 and time.perf_counter() - began < CELL_S):
+        all_in = seconds(lambda: isolated(referee, source, seeds, rounds, Lockstep.together))
+        alone = seconds(lambda: [in_process(source, [seed], rounds) for seed in seeds])
+        rows.append((all_in, alone, alone / all_in))
     return map(median, zip(*rows, strict=True))
 
 
@@ -200,6 +224,7 @@ def test_isolated_pair_against_in_process_play(core: int, cost_us: int) -> None:
     print(f"\n{cost_us} us ({name}): microseconds a move, pair on one core ({aim})\n{header}")
     scale = 1e6 / (2 * rounds)
     with Referee(LIMITS, core=core) as referee:
+        learning, referee._batch_sizes = referee._batch_sizes, AsAllowed()
         for count in (1, 8, 32, 64):
             seeds = [match_seed(1, k) for k in range(count)]
             plain, steady, ratio, all_in, alone, whole = compared(referee, source, seeds, rounds)
@@ -207,6 +232,9 @@ def test_isolated_pair_against_in_process_play(core: int, cost_us: int) -> None:
                 f"{count:4}{plain / count * scale:12.2f}{steady / count * scale:10.2f}{ratio:7.0%}"
                 f"{all_in / count * scale:9.2f}{alone / count * scale:12.2f}{whole:7.0%}"
             )
+        referee._batch_sizes = learning
+        all_in, alone, whole = chosen(referee, source, seeds, rounds)
+        print(f"{'own':>4}{'':29}{all_in / count * scale:9.2f}{alone / count * scale:12.2f}{whole:7.0%}")
 
 
 def _worker(core: int, go: object, done: object) -> None:
@@ -217,7 +245,11 @@ def _worker(core: int, go: object, done: object) -> None:
         done.put(0.0)
         while (how := go.get()) is not None:
             play = in_process if how == "in process" else partial(isolated, referee)
-            done.put(seconds(lambda play=play: [play(source, seeds, ROUNDS) for _ in range(2)]))
+            began, batches = time.perf_counter(), 0
+            while (spent_s := time.perf_counter() - began) < STRETCH_S:
+                play(source, seeds, ROUNDS)
+                batches += 1
+            done.put(batches * 2 * len(seeds) * ROUNDS / spent_s)
 
 
 def test_two_workers_on_two_cores() -> None:
@@ -233,23 +265,23 @@ def test_two_workers_on_two_cores() -> None:
         done.get()
         workers.append((process, go, done))
 
-    def play(how: str, using: list[tuple]) -> float:
+    def play(how: str, using: list[tuple]) -> list[float]:
         for _, go, _ in using:
             go.put(how)
-        return max(done.get() for _, _, done in using)
+        return [done.get() for _, _, done in using]
 
-    rows = []
-    for _ in range(9):
-        one, two = play("isolated", workers[:1]), play("isolated", workers)
-        plain, plain_two = play("in process", workers[:1]), play("in process", workers)
-        rows.append((one, two, 2 * one / two, 2 * plain / plain_two))
+    def times_as_fast(how: str) -> tuple[float, float]:
+        """Moves a second of one worker, the mean of both; and of two at once over that."""
+        one = sum(play(how, [worker])[0] for worker in workers) / len(workers)
+        return one, sum(play(how, workers)) / one
+
+    rows = [(*times_as_fast("isolated"), times_as_fast("in process")[1]) for _ in range(9)]
     for process, go, _ in workers:
         go.put(None)
         process.join()
-    one, two, speedup, there_is = (median(column) for column in zip(*rows, strict=True))
-    moves = 2 * 2 * 32 * ROUNDS
+    one, speedup, there_is = (median(column) for column in zip(*rows, strict=True))
     print(
-        f"\none worker {moves / one:,.0f} moves/s, two {2 * moves / two:,.0f}: {speedup:.2f} times (aim 1.9, "
+        f"\none worker {one:,.0f} moves/s, two {speedup * one:,.0f}: {speedup:.2f} times (aim 1.9, "
         f"given two free cores: two processes without isolation are {there_is:.2f} times as fast as one here now)"
     )
     assert speedup > 1.0
