@@ -19,7 +19,7 @@ from sandbox.lockstep import Player
 
 _EXCHANGE_S = 8e-6
 """A message to a program and its answer, beside what the program does: two switches and the referee's share."""
-_SHARE = 0.1
+_SHARE = 0.07
 """Of a batch's time for starting its processes and for messages."""
 _KNOWN = 4096
 """Pairs remembered, of those played last."""
@@ -47,10 +47,12 @@ class BatchSizes:
     def __init__(self) -> None:
         self._enough: OrderedDict[int, int] = OrderedDict()
 
-    def size(self, game: Game, players: Sequence[Player]) -> int:
-        """At most the game's ``lockstep``."""
+    def size(self, game: Game, players: Sequence[Player], count: int) -> int:
+        """Of the next batch of ``count`` matches, so that all batches are about as large: at most the game's
+        ``lockstep``."""
         most = max(1, game.spec.lockstep)
-        return min(most, self._enough.get(_pair(game, players), most))
+        enough = min(most, self._enough.get(_pair(game, players), most))
+        return math.ceil(count / max(math.ceil(count / most), round(count / enough)))
 
     def learn(self, game: Game, players: Sequence[Player], count: int, spent: Spent) -> None:
         """After a batch of ``count`` matches."""

@@ -103,7 +103,7 @@ class Referee:
         outcomes: list[Outcome] = []
         deaths: list[Fault] = []
         while rest := seeds[len(outcomes) :]:
-            size = 1 if strict else self._batch_sizes.size(game, seated)
+            size = 1 if strict else self._batch_sizes.size(game, seated, len(rest))
             outcomes += self._play_batch(game, seated, rest[:size], limits, [] if strict else deaths)
         return outcomes
 

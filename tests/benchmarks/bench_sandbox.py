@@ -95,8 +95,8 @@ class Lockstep(RepeatedRPS):
 class AsAllowed(BatchSizes):
     """As many matches together as the game says, whatever the programs are: for the rows of one N each."""
 
-    def size(self, game, players) -> int:
-        return game.spec.lockstep
+    def size(self, game, players, count) -> int:
+        return count
 
 
 @pytest.fixture
@@ -158,9 +158,8 @@ def policy_of(cost_us: int) -> tuple[str, str]:
     return (f"{count} experts", experts(count)) if count > 0 else ("trivial", TRIVIAL)
 
 
-def isolated(referee: Referee, source: str, seeds: Sequence[int], num_rounds: int, together: int | None = None) -> None:
-    game = Lockstep(num_rounds, together or len(seeds))
-    outcomes = referee.play(game, [source, source], seeds=seeds, limits=LIMITS)
+def isolated(referee: Referee, source: str, seeds: Sequence[int], num_rounds: int) -> None:
+    outcomes = referee.play(Lockstep(num_rounds, len(seeds)), [source, source], seeds=seeds, limits=LIMITS)
     assert all(isinstance(outcome, MatchRecord) for outcome in outcomes)
 
 
@@ -178,14 +177,15 @@ def compared(referee: Referee, source: str, seeds: Sequence[int], rounds: int) -
     return map(median, zip(*rows, strict=True))
 
 
-def chosen(referee: Referee, source: str, seeds: Sequence[int], rounds: int) -> Iterator[float]:
-    """Medians: seconds all in and one match after the other, their ratio, where the referee chooses N for itself."""
+def chosen(referee: Referee, source: str, seeds: Sequence[int]) -> Iterator[float]:
+    """Medians: seconds all in and one match after the other, their ratio, where the referee chooses N for itself, up
+    to 32, for a pair it has seen before."""
     rows = []
-    isolated(referee, source, seeds[:8], rounds)
+    isolated(referee, source, seeds[:8], ROUNDS)
     began = time.perf_counter()
     while len(rows) < 5 or (len(rows) < 25 and time.perf_counter() - began < CELL_S):
-        all_in = seconds(lambda: isolated(referee, source, seeds, rounds, Lockstep.together))
-        alone = seconds(lambda: [in_process(source, [seed], rounds) for seed in seeds])
+        all_in = seconds(lambda: isolated(referee, source, seeds, ROUNDS))
+        alone = seconds(lambda: [in_process(source, [seed], ROUNDS) for seed in seeds])
         rows.append((all_in, alone, alone / all_in))
     return map(median, zip(*rows, strict=True))
 
@@ -233,8 +233,9 @@ def test_isolated_pair_against_in_process_play(core: int, cost_us: int) -> None:
                 f"{all_in / count * scale:9.2f}{alone / count * scale:12.2f}{whole:7.0%}"
             )
         referee._batch_sizes = learning
-        all_in, alone, whole = chosen(referee, source, seeds, rounds)
-        print(f"{'own':>4}{'':29}{all_in / count * scale:9.2f}{alone / count * scale:12.2f}{whole:7.0%}")
+        all_in, alone, whole = chosen(referee, source, seeds[:32])
+        scale = 1e6 / (2 * ROUNDS * 32)
+        print(f"{'own':>4}{'':29}{all_in * scale:9.2f}{alone * scale:12.2f}{whole:7.0%}")
 
 
 def _worker(core: int, go: object, done: object) -> None:
