@@ -13,8 +13,10 @@ from typing import Any, ParamSpec, Protocol, TypeVar, cast
 P = ParamSpec("P")
 T = TypeVar("T")
 
-THREADS = 8
-"""Calls under way at a time. A server works one by one; more would only queue there instead of here."""
+THREADS = 4
+"""Calls under way at a time. A server works one by one; more would only queue there instead of here, and each thread
+that waits for its answer takes the interpreter from the event loop once it has come: eight used 87 % of 256 slots where
+three to five used 89 % (2560 calls of 1 s on two cores)."""
 
 
 class Aside(Protocol):
