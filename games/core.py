@@ -33,9 +33,9 @@ class GameSpec:
     share one strategy set and one utility, so that PSRO keeps one population and swaps seats.
     ``observation_form`` is ``action_history`` for two-player simultaneous-move games whose only
     information is the joint actions so far (the sandbox then sends two bytes a move), else ``mapping``.
-    ``limits`` overrides fields of :class:`sandbox.limits.Limits` by name; ``lockstep`` is the
-    largest number of matches stepped together in one sandbox process, tuned by measurement (for slow programs the
-    sandbox takes fewer).
+    ``limits`` overrides fields of :class:`sandbox.limits.Limits` by name; ``lockstep`` is the number of
+    matches stepped together in one sandbox process, tuned by measurement. It is a constant although slow programs would
+    be faster with fewer: some limits are those of a process, and what a clock decides must not decide who fails.
     """
 
     name: str

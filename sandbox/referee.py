@@ -10,14 +10,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 from games.core import Game, Observation, PolicyFactory
 from games.match import with_program_sources
-from sandbox.batch_size import BatchSizes
-from sandbox.faults import Fault, SandboxError
+from sandbox.faults import Fault, FaultKind, SandboxError
 from sandbox.isolation import IsolationReport
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord, Outcome, Player
@@ -28,8 +26,9 @@ from sandbox.zygote_client import ZygoteClient, ZygoteLost
 
 __all__ = ["CheckResult", "MatchRecord", "Outcome", "Player", "Referee", "play", "probe_isolation"]
 
-_LONE_DEATHS = 2
-"""After so many lone matches that killed their process, the rest is taken to do the same."""
+_LONE_ENDS = 2
+"""After so many lone matches that killed their process or used up its memory, the rest of a batch that did is taken to
+do the same."""
 T = TypeVar("T")
 
 
@@ -44,7 +43,6 @@ class Referee:
     def __init__(self, limits: Limits = Limits(), *, core: int | None = None) -> None:  # noqa: B008  frozen
         self.limits = limits
         self._core = core
-        self._batch_sizes = BatchSizes()
         self._affinity_before: set[int] | None = None
         if core is not None:
             self._affinity_before = os.sched_getaffinity(0)
@@ -100,11 +98,10 @@ class Referee:
             raise ValueError(f"{game.spec.name} has {game.spec.num_players} players, got {len(seated)}")
         limits = self._limits_for(game, limits)
         game = with_program_sources(game, seated)
+        size = 1 if strict else max(1, game.spec.lockstep)
         outcomes: list[Outcome] = []
-        deaths: list[Fault] = []
-        while rest := seeds[len(outcomes) :]:
-            size = 1 if strict else self._batch_sizes.size(game, seated, len(rest))
-            outcomes += self._play_batch(game, seated, rest[:size], limits, [] if strict else deaths)
+        for start in range(0, len(seeds), size):
+            outcomes += self._play_batch(game, seated, seeds[start : start + size], limits)
         return outcomes
 
     def check(self, game: Game, source: str, player: int | None = None, limits: Limits | None = None) -> CheckResult:
@@ -151,36 +148,41 @@ class Referee:
             return work(table)
 
     # -- one batch -----------------------------------------------------------------------------------------------
-    def _play_batch(
-        self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits, deaths: list[Fault]
-    ) -> list[Outcome]:
-        """Plays ``seeds`` together. When a program kills its process, each match is played again alone to find
-        out which did it; after two ``deaths`` the rest is not tried, nor are later batches."""
-        if len(deaths) < _LONE_DEATHS and len(seeds) > 1:
-            with suppress(ProgramDied):
-                return self._retried(lambda: self._lockstep(game, players, seeds, limits))
-        outcomes: list[Outcome] = []
-        for seed in seeds:
-            if len(deaths) == _LONE_DEATHS:
-                outcomes.append(deaths[-1])
+    def _play_batch(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
+        """Plays ``seeds`` together, and once more alone each match that lost its process, or found no memory left in
+        it: whether that was its own doing shows only then. After two that it was, the rest is not tried."""
+        try:
+            outcomes = self._retried(lambda: self._lockstep(game, players, seeds, limits))
+        except ProgramDied as death:
+            outcomes = [death.fault] * len(seeds)
+            shared = list(range(len(seeds)))
+        else:
+            shared = [slot for slot, outcome in enumerate(outcomes) if _is_short_of_memory(outcome)]
+        if len(seeds) == 1:
+            return outcomes
+        own: list[Fault] = []
+        for slot in shared:
+            if len(own) == _LONE_ENDS:
+                outcomes[slot] = own[-1]
                 continue
+            seed = seeds[slot]
             try:
-                outcomes += self._retried(lambda seed=seed: self._lockstep(game, players, [seed], limits))  # type: ignore[misc]
+                outcomes[slot] = self._retried(lambda seed=seed: self._lockstep(game, players, [seed], limits))[0]  # type: ignore[misc]
             except ProgramDied as death:
-                deaths.append(death.fault)
-                outcomes.append(death.fault)
+                outcomes[slot] = death.fault
+                own.append(death.fault)
+            else:
+                own += [fault for fault in outcomes[slot : slot + 1] if _is_short_of_memory(fault)]
         return outcomes
 
     def _lockstep(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
         untrusted = sum(isinstance(player, str) for player in players)
         try:
             with Table(self._running(), game, limits) as table:
-                outcomes = table.play(players, seeds)
-            self._batch_sizes.learn(game, players, len(seeds), table.spent)
-            return outcomes
+                return table.play(players, seeds)
         finally:
             if sys.exc_info()[0] in (None, ProgramDied):
-                self._running().prefork(process_quota(limits, max(len(seeds), game.spec.lockstep)), untrusted)
+                self._running().prefork(process_quota(limits, len(seeds)), untrusted)
 
     # -- the sandbox itself --------------------------------------------------------------------------------------
     def _running(self) -> ZygoteClient:
@@ -207,6 +209,10 @@ class Referee:
         shortfall = self.isolation.shortfall(limits.min_level)
         if shortfall and not limits.allow_weak:
             raise SandboxError(shortfall)
+
+
+def _is_short_of_memory(outcome: Outcome) -> TypeGuard[Fault]:
+    return isinstance(outcome, Fault) and outcome.kind is FaultKind.MEMORY
 
 
 def as_player(player: object) -> Player:

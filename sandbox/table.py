@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from games.core import ActionHistoryGame, Game
 from games.protocols import implements
@@ -12,7 +11,6 @@ from games.seeds import seat_seed
 from games.simulation import SimulatedGame
 from sandbox import wire
 from sandbox.action_histories import ActionHistoryBatch, ByteSeat, LocalByteSeat, RemoteByteSeat
-from sandbox.batch_size import Spent
 from sandbox.episodes import EpisodeBatch, LocalSeat, RemoteSeat, Seat
 from sandbox.faults import Fault
 from sandbox.limits import Limits
@@ -33,10 +31,6 @@ class Table:
         self._zygote = zygote
         self._limits = limits
         self._stack = contextlib.ExitStack()
-        self._programs: list[RemotePolicy] = []
-        self._opened_at = time.perf_counter()
-        self.spent = Spent(0.0, 0.0, 0)
-        """By :meth:`play`, once it is through."""
         self.simulator = Simulator(zygote, game, limits) if implements(game, SimulatedGame) else None
 
     def __enter__(self) -> Table:
@@ -57,7 +51,6 @@ class Table:
         own = [seat_seed(seed, seat) for seed in seeds]
         program, faults = load_program(self._zygote, self.game, source, seat, own, self._limits, form, simulate)
         self._stack.enter_context(program)
-        self._programs.append(program)
         return program, faults
 
     def play(self, players: Sequence[Player], seeds: Sequence[int]) -> list[Outcome]:
@@ -77,7 +70,7 @@ class Table:
                 seats.append(RemoteByteSeat(program))
             else:
                 seats.append(LocalByteSeat(player, game, seat, seeds, batch.sampler))
-        return self._timed(lambda: batch.play(seats))
+        return batch.play(seats)
 
     def _play_episodes(self, players: Sequence[Player], seeds: Sequence[int]) -> list[Outcome]:
         batch = EpisodeBatch(self.game, seeds)
@@ -92,15 +85,8 @@ class Table:
                 seats.append(RemoteSeat(program, len(seeds), code))
             else:
                 seats.append(LocalSeat(simulator.bind(player, seat) if simulator else player, seat, seeds))
-        outcomes = self._timed(lambda: batch.play(seats))
+        outcomes = batch.play(seats)
         return simulator.logged(outcomes) if simulator else outcomes
-
-    def _timed(self, play: Callable[[], list[Outcome]]) -> list[Outcome]:
-        loaded_at = time.perf_counter()
-        outcomes = play()
-        exchanges = sum(program.sequence for program in self._programs)
-        self.spent = Spent(loaded_at - self._opened_at, time.perf_counter() - loaded_at, exchanges)
-        return outcomes
 
 
 def _fail(batch: ActionHistoryBatch | EpisodeBatch, faults: Mapping[int, Fault]) -> None:

@@ -23,7 +23,6 @@ import pytest
 from games.core import ActionHistory
 from games.repeated_rps import RepeatedRPS
 from games.seeds import match_seed, seat_seed
-from sandbox.batch_size import BatchSizes
 from sandbox.limits import Limits
 from sandbox.lockstep import MatchRecord
 from sandbox.referee import Referee
@@ -74,8 +73,8 @@ class Policy:
 CELL_S = float(os.environ.get("CSRO_BENCH_CELL_S", "8"))
 """Seconds of measuring behind each row, in 5 to 25 repetitions, whatever these take."""
 
-STRETCH_S = 1.5
-"""Of play by one worker or by two at once."""
+STRETCH_S = 2.0
+"""Of play by one worker or by two at once: several batches."""
 
 COSTS_US = (1, 5, 10, 50)
 """Of one move in process at N = 1: what the aims are stated for."""
@@ -90,13 +89,6 @@ class Lockstep(RepeatedRPS):
     @property
     def spec(self):
         return replace(super().spec, lockstep=self.together)
-
-
-class AsAllowed(BatchSizes):
-    """As many matches together as the game says, whatever the programs are: for the rows of one N each."""
-
-    def size(self, game, players, count) -> int:
-        return count
 
 
 @pytest.fixture
@@ -177,19 +169,6 @@ def compared(referee: Referee, source: str, seeds: Sequence[int], rounds: int) -
     return map(median, zip(*rows, strict=True))
 
 
-def chosen(referee: Referee, source: str, seeds: Sequence[int]) -> Iterator[float]:
-    """Medians: seconds all in and one match after the other, their ratio, where the referee chooses N for itself, up
-    to 32, for a pair it has seen before."""
-    rows = []
-    isolated(referee, source, seeds[:8], ROUNDS)
-    began = time.perf_counter()
-    while len(rows) < 5 or (len(rows) < 25 and time.perf_counter() - began < CELL_S):
-        all_in = seconds(lambda: isolated(referee, source, seeds, ROUNDS))
-        alone = seconds(lambda: [in_process(source, [seed], ROUNDS) for seed in seeds])
-        rows.append((all_in, alone, alone / all_in))
-    return map(median, zip(*rows, strict=True))
-
-
 def test_start_to_first_action(core: int) -> None:
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     numpy_start = [sys.executable, "-c", "import numpy"]
@@ -224,7 +203,6 @@ def test_isolated_pair_against_in_process_play(core: int, cost_us: int) -> None:
     print(f"\n{cost_us} us ({name}): microseconds a move, pair on one core ({aim})\n{header}")
     scale = 1e6 / (2 * rounds)
     with Referee(LIMITS, core=core) as referee:
-        learning, referee._batch_sizes = referee._batch_sizes, AsAllowed()
         for count in (1, 8, 32, 64):
             seeds = [match_seed(1, k) for k in range(count)]
             plain, steady, ratio, all_in, alone, whole = compared(referee, source, seeds, rounds)
@@ -232,10 +210,6 @@ def test_isolated_pair_against_in_process_play(core: int, cost_us: int) -> None:
                 f"{count:4}{plain / count * scale:12.2f}{steady / count * scale:10.2f}{ratio:7.0%}"
                 f"{all_in / count * scale:9.2f}{alone / count * scale:12.2f}{whole:7.0%}"
             )
-        referee._batch_sizes = learning
-        all_in, alone, whole = chosen(referee, source, seeds[:32])
-        scale = 1e6 / (2 * ROUNDS * 32)
-        print(f"{'own':>4}{'':29}{all_in * scale:9.2f}{alone * scale:12.2f}{whole:7.0%}")
 
 
 def _worker(core: int, go: object, done: object) -> None:
@@ -246,11 +220,13 @@ def _worker(core: int, go: object, done: object) -> None:
         done.put(0.0)
         while (how := go.get()) is not None:
             play = in_process if how == "in process" else partial(isolated, referee)
-            began, batches = time.perf_counter(), 0
-            while (spent_s := time.perf_counter() - began) < STRETCH_S:
+            began = time.perf_counter()
+            ends = [0.0]
+            while ends[-1] < STRETCH_S or len(ends) < 3:
                 play(source, seeds, ROUNDS)
-                batches += 1
-            done.put(batches * 2 * len(seeds) * ROUNDS / spent_s)
+                ends.append(time.perf_counter() - began)
+            whole = len(ends) - 2  # the last is left out: the other worker may be through before it ends
+            done.put(whole * 2 * len(seeds) * ROUNDS / ends[whole])
 
 
 def test_two_workers_on_two_cores() -> None:

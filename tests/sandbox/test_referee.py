@@ -240,6 +240,57 @@ def test_a_program_that_always_kills_its_process_is_given_up(referee: Referee) -
     assert {fault_of(o).kind for o in outcomes} == {FaultKind.KILLED}
 
 
+@pytest.fixture
+def batches(referee: Referee, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many matches are played together, one time after the other."""
+    played: list[int] = []
+    play_together = referee._lockstep
+
+    def noted(game, players, seeds, limits):
+        played.append(len(seeds))
+        return play_together(game, players, seeds, limits)
+
+    monkeypatch.setattr(referee, "_lockstep", noted)
+    return played
+
+
+def hoarder(megabytes: str) -> str:
+    """A program that keeps so many of them a match, an expression of ``seed``."""
+    return f"""
+class Policy:
+    def __init__(self, player, seed):
+        self.seed, self.table = seed, b""
+    def act(self, observation):
+        self.table = self.table or bytearray(({megabytes.replace("seed", "self.seed")}) << 20)
+        return self.seed % 3
+"""
+
+
+def test_memory_is_each_match_s_own(referee: Referee, batches: list[int]) -> None:
+    together = SEEDS[:32]  # 384 MiB of 256
+    outcomes = referee.play(GAME, [hoarder("12"), RANDOM], seeds=together, limits=Limits())
+    assert all(isinstance(outcome, MatchRecord) for outcome in outcomes), outcomes
+    assert [o.actions[0, 0] for o in outcomes] == [seat_seed(seed, 0) % 3 for seed in together]
+    assert batches[0] == 32
+    assert set(batches[1:]) == {1}
+    assert len(batches) < 33, "only those that found none left are played again"
+
+
+def test_a_match_that_needs_too_much_memory_does_not_take_the_others_along(referee: Referee) -> None:
+    limits = Limits(memory_bytes=96 << 20)
+    greedy = hoarder(f"200 if seed == {seat_seed(SEEDS[4], 0)} else 1")
+    outcomes = referee.play(GAME, [greedy, RANDOM], seeds=SEEDS[:8], limits=limits)
+    assert [k for k, outcome in enumerate(outcomes) if isinstance(outcome, Fault)] == [4]
+    assert fault_of(outcomes[4]).kind is FaultKind.MEMORY
+
+
+def test_a_program_that_always_needs_too_much_memory_is_given_up(referee: Referee, batches: list[int]) -> None:
+    limits = Limits(memory_bytes=96 << 20)
+    outcomes = referee.play(GAME, [hoarder("200"), RANDOM], seeds=SEEDS[:8], limits=limits)
+    assert {fault_of(o).kind for o in outcomes} == {FaultKind.MEMORY}
+    assert batches == [8, 1, 1]
+
+
 def test_timeouts_point_at_the_stuck_line_and_other_matches_play_on(referee: Referee) -> None:
     slow = [seat_seed(seed, 0) for seed in SEEDS[:12]]
     source = f"""
