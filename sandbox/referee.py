@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TypeGuard, TypeVar
+from typing import TypeVar
 
 from games.core import Game, Observation, PolicyFactory
 from games.match import with_program_sources
@@ -27,8 +27,7 @@ from sandbox.zygote_client import ZygoteClient, ZygoteLost
 __all__ = ["CheckResult", "MatchRecord", "Outcome", "Player", "Referee", "play", "probe_isolation"]
 
 _LONE_ENDS = 2
-"""After so many lone matches that killed their process or used up its memory, the rest of a batch that did is taken to
-do the same."""
+"""Of matches played again alone: so many that end badly are enough."""
 T = TypeVar("T")
 
 
@@ -90,8 +89,9 @@ class Referee:
         A player is source text, an object with the attribute ``source: str``, or a trusted
         :data:`games.core.PolicyFactory` that runs in this process. Without ``limits``, the referee's own with the
         game's overrides count. ``strict`` gives each match fresh processes of its own. What a match comes to
-        depends on its seed alone, not on the others played beside it. Raises ``TypeError`` or ``ValueError``
-        on bad arguments and :class:`SandboxError` if the sandbox itself fails twice.
+        depends on its seed alone, not on the others played beside it, as long as no limit is met: a program that
+        catches ``MemoryError`` may notice them, and one that hangs in two is not asked for the rest. Raises
+        ``TypeError`` or ``ValueError`` on bad arguments and :class:`SandboxError` if the sandbox itself fails twice.
         """
         seated = [as_player(player) for player in players]
         if len(seated) != game.spec.num_players:
@@ -149,31 +149,45 @@ class Referee:
 
     # -- one batch -----------------------------------------------------------------------------------------------
     def _play_batch(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
-        """Plays ``seeds`` together, and once more alone each match that lost its process, or found no memory left in
-        it: whether that was its own doing shows only then. After two that it was, the rest is not tried."""
+        """Plays ``seeds`` together. Of a process that died all matches are played again alone, of one without memory
+        those that found none left: whose doing it was shows only then."""
         try:
             outcomes = self._retried(lambda: self._lockstep(game, players, seeds, limits))
         except ProgramDied as death:
-            outcomes = [death.fault] * len(seeds)
-            shared = list(range(len(seeds)))
-        else:
-            shared = [slot for slot, outcome in enumerate(outcomes) if _is_short_of_memory(outcome)]
-        if len(seeds) == 1:
-            return outcomes
-        own: list[Fault] = []
-        for slot in shared:
-            if len(own) == _LONE_ENDS:
-                outcomes[slot] = own[-1]
-                continue
-            seed = seeds[slot]
-            try:
-                outcomes[slot] = self._retried(lambda seed=seed: self._lockstep(game, players, [seed], limits))[0]  # type: ignore[misc]
-            except ProgramDied as death:
-                outcomes[slot] = death.fault
-                own.append(death.fault)
-            else:
-                own += [fault for fault in outcomes[slot : slot + 1] if _is_short_of_memory(fault)]
+            return [death.fault] if len(seeds) == 1 else self._each_alone(game, players, seeds, limits)
+        if len(seeds) > 1:
+            self._again_where_memory_was_out(game, players, seeds, limits, outcomes)
         return outcomes
+
+    def _each_alone(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
+        """After two that killed their process alone, too, the rest is taken to do the same."""
+        outcomes: list[Outcome] = []
+        deaths: list[Outcome] = []
+        for seed in seeds:
+            if len(deaths) == _LONE_ENDS:
+                outcomes.append(deaths[-1])
+                continue
+            outcome, died = self._alone(game, players, seed, limits)
+            outcomes.append(outcome)
+            deaths += [outcome] if died else []
+        return outcomes
+
+    def _again_where_memory_was_out(
+        self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits, outcomes: list[Outcome]
+    ) -> None:
+        """After two that killed their process or ran into a time-out, which costs time, the rest stays as it is."""
+        ends = 0
+        for slot, outcome in enumerate(outcomes):
+            if _is(FaultKind.MEMORY, outcome) and ends < _LONE_ENDS:
+                outcomes[slot], died = self._alone(game, players, seeds[slot], limits)
+                ends += died or _is(FaultKind.TIMEOUT, outcomes[slot])
+
+    def _alone(self, game: Game, players: Sequence[Player], seed: int, limits: Limits) -> tuple[Outcome, bool]:
+        """What one match comes to in processes of its own, and whether it killed one."""
+        try:
+            return self._retried(lambda: self._lockstep(game, players, [seed], limits))[0], False
+        except ProgramDied as death:
+            return death.fault, True
 
     def _lockstep(self, game: Game, players: Sequence[Player], seeds: Sequence[int], limits: Limits) -> list[Outcome]:
         untrusted = sum(isinstance(player, str) for player in players)
@@ -211,8 +225,8 @@ class Referee:
             raise SandboxError(shortfall)
 
 
-def _is_short_of_memory(outcome: Outcome) -> TypeGuard[Fault]:
-    return isinstance(outcome, Fault) and outcome.kind is FaultKind.MEMORY
+def _is(kind: FaultKind, outcome: Outcome) -> bool:
+    return isinstance(outcome, Fault) and outcome.kind is kind
 
 
 def as_player(player: object) -> Player:

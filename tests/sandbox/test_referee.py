@@ -276,19 +276,51 @@ def test_memory_is_each_match_s_own(referee: Referee, batches: list[int]) -> Non
     assert len(batches) < 33, "only those that found none left are played again"
 
 
-def test_a_match_that_needs_too_much_memory_does_not_take_the_others_along(referee: Referee) -> None:
-    limits = Limits(memory_bytes=96 << 20)
-    greedy = hoarder(f"200 if seed == {seat_seed(SEEDS[4], 0)} else 1")
-    outcomes = referee.play(GAME, [greedy, RANDOM], seeds=SEEDS[:8], limits=limits)
-    assert [k for k, outcome in enumerate(outcomes) if isinstance(outcome, Fault)] == [4]
-    assert fault_of(outcomes[4]).kind is FaultKind.MEMORY
+def test_the_seat_that_runs_out_of_memory_alone_too_is_blamed_and_no_other(referee: Referee) -> None:
+    greedy = hoarder(f"300 if seed in {[seat_seed(seed, 1) for seed in SEEDS[:2]]} else 1")
+    outcomes = referee.play(GAME, [hoarder("12"), greedy], seeds=SEEDS[:32], limits=Limits())
+    assert [k for k, outcome in enumerate(outcomes) if isinstance(outcome, Fault)] == [0, 1]
+    assert {(fault_of(o).kind, fault_of(o).player) for o in outcomes[:2]} == {(FaultKind.MEMORY, 1)}
 
 
-def test_a_program_that_always_needs_too_much_memory_is_given_up(referee: Referee, batches: list[int]) -> None:
-    limits = Limits(memory_bytes=96 << 20)
-    outcomes = referee.play(GAME, [hoarder("200"), RANDOM], seeds=SEEDS[:8], limits=limits)
+def test_a_death_beside_greedy_matches_takes_nobody_along(referee: Referee) -> None:
+    own = [seat_seed(seed, 0) for seed in SEEDS[:12]]
+    source = f"""
+import os
+class Policy:
+    def __init__(self, player, seed):
+        self.seed = seed
+    def act(self, observation):
+        if self.seed in {own[:2]}:
+            bytearray(1 << 40)
+        if self.seed == {own[5]}:
+            os._exit(7)
+        return 1
+"""
+    outcomes = referee.play(GAME, [source, RANDOM], seeds=SEEDS[:12])
+    kinds = {k: outcome.kind for k, outcome in enumerate(outcomes) if isinstance(outcome, Fault)}
+    assert kinds == {0: FaultKind.MEMORY, 1: FaultKind.MEMORY, 5: FaultKind.KILLED}
+
+
+def test_matches_that_hang_once_they_have_memory_are_given_up(referee: Referee, batches: list[int]) -> None:
+    source = """
+class Policy:
+    def __init__(self, player, seed):
+        self.table = b""
+    def act(self, observation):
+        while self.table:
+            pass
+        self.table = bytearray(60 << 20)
+        return 1
+"""
+    outcomes = referee.play(GAME, [RANDOM, source], seeds=SEEDS[:32], limits=Limits(move_timeout_s=0.2))
+    assert {fault_of(o).kind for o in outcomes} == {FaultKind.MEMORY, FaultKind.TIMEOUT}
+    assert batches == [32, 1, 1]
+
+
+def test_a_program_that_always_needs_too_much_memory_says_so_in_each_match(referee: Referee) -> None:
+    outcomes = referee.play(GAME, [hoarder("300"), RANDOM], seeds=SEEDS[:8], limits=Limits())
     assert {fault_of(o).kind for o in outcomes} == {FaultKind.MEMORY}
-    assert batches == [8, 1, 1]
 
 
 def test_timeouts_point_at_the_stuck_line_and_other_matches_play_on(referee: Referee) -> None:
